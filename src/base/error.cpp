@@ -1,0 +1,52 @@
+#include "base/error.hpp"
+
+#include <cstring>
+#include <new>
+
+namespace pg {
+namespace {
+
+std::string compose(const Problem& problem) {
+  std::string text = problem.found;
+  if (!problem.expected.empty()) text += "\n  expected: " + problem.expected;
+  if (!problem.hint.empty()) text += "\n  try: " + problem.hint;
+  return text;
+}
+
+}  // namespace
+
+Error::Error(const Problem& problem, ExitCode code)
+    : std::runtime_error(compose(problem)), code_(code) {}
+
+InvalidInput::InvalidInput(Source source, const Problem& problem)
+    : Error(problem, source == Source::settings ? ExitCode::usage : ExitCode::bad_data) {}
+
+void throw_settings(const std::string& found, const std::string& expected,
+                    const std::string& hint) {
+  throw InvalidInput(InvalidInput::Source::settings, {found, expected, hint});
+}
+
+void throw_data(const std::string& found, const std::string& expected, const std::string& hint) {
+  throw InvalidInput(InvalidInput::Source::data, {found, expected, hint});
+}
+
+void throw_io(const std::string& found, int error_number, const std::string& hint) {
+  throw IoError({found + ": " + std::strerror(error_number), "", hint});
+}
+
+Failure describe_current_exception() {
+  try {
+    throw;
+  } catch (const Error& error) {
+    return {error.what(), error.exit_code()};
+  } catch (const std::bad_alloc&) {
+    return {"out of memory\n  try: a smaller chunk, model or number of ranks per node",
+            ExitCode::internal};
+  } catch (const std::exception& error) {
+    return {std::string("unexpected failure: ") + error.what(), ExitCode::internal};
+  } catch (...) {
+    return {"unexpected failure of unknown type", ExitCode::internal};
+  }
+}
+
+}  // namespace pg

@@ -1,0 +1,239 @@
+#include "base/h5_file.hpp"
+
+#include <fmt/format.h>
+#include <hdf5.h>
+
+#include <utility>
+
+#include "base/error.hpp"
+
+namespace pg::h5 {
+namespace {
+
+/// Owns one HDF5 identifier and closes it with the call that belongs to its kind.
+class Id {
+ public:
+  Id(hid_t id, herr_t (*close)(hid_t)) : id_(id), close_(close) {}
+  Id(Id&& other) noexcept : id_(std::exchange(other.id_, -1)), close_(other.close_) {}
+  Id& operator=(Id&&) = delete;
+  ~Id() { reset(); }
+  [[nodiscard]] hid_t get() const { return id_; }
+  [[nodiscard]] bool valid() const { return id_ >= 0; }
+  /// True if the close succeeded.
+  bool reset() {
+    const hid_t id = std::exchange(id_, -1);
+    return id < 0 || close_(id) >= 0;
+  }
+
+ private:
+  hid_t id_;
+  herr_t (*close_)(hid_t);
+};
+
+void silence_library() {
+  H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
+}
+
+template <typename T>
+hid_t native_type();
+template <>
+hid_t native_type<double>() {
+  return H5T_NATIVE_DOUBLE;
+}
+template <>
+hid_t native_type<std::int64_t>() {
+  return H5T_NATIVE_INT64;
+}
+
+template <typename T>
+hid_t file_type();
+template <>
+hid_t file_type<double>() {
+  return H5T_IEEE_F64LE;
+}
+template <>
+hid_t file_type<std::int64_t>() {
+  return H5T_STD_I64LE;
+}
+
+Id scalar_space() {
+  return {H5Screate(H5S_SCALAR), H5Sclose};
+}
+
+Id text_type(std::size_t size) {
+  Id type(H5Tcopy(H5T_C_S1), H5Tclose);
+  H5Tset_size(type.get(), std::max<std::size_t>(1, size));
+  H5Tset_cset(type.get(), H5T_CSET_UTF8);
+  return type;
+}
+
+}  // namespace
+
+struct Writer::State {
+  std::filesystem::path path;
+  Id file;
+
+  void check(bool good, const std::string& what) const {
+    if (!good) {
+      throw IoError({fmt::format("cannot write {} into {}", what, path.string()), "",
+                     "check free space, quota and write permission"});
+    }
+  }
+
+  template <typename T>
+  void write_attribute(const std::string& name, const T& value) {
+    const Id space = scalar_space();
+    const Id attribute(
+        H5Acreate2(file.get(), name.c_str(), file_type<T>(), space.get(), H5P_DEFAULT, H5P_DEFAULT),
+        H5Aclose);
+    check(attribute.valid() && H5Awrite(attribute.get(), native_type<T>(), &value) >= 0, name);
+  }
+
+  template <typename T>
+  void write_dataset(const std::string& name, const std::vector<T>& values) {
+    const hsize_t count = values.size();
+    const Id space(H5Screate_simple(1, &count, nullptr), H5Sclose);
+    const Id links(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
+    H5Pset_create_intermediate_group(links.get(), 1);
+    const Id layout(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
+    if (count > 0) {  // checksums need a chunked layout, and a chunk cannot be empty
+      H5Pset_chunk(layout.get(), 1, &count);
+      H5Pset_fletcher32(layout.get());
+    }
+    const Id set(H5Dcreate2(file.get(), name.c_str(), file_type<T>(), space.get(), links.get(),
+                            layout.get(), H5P_DEFAULT),
+                 H5Dclose);
+    check(set.valid() && (count == 0 || H5Dwrite(set.get(), native_type<T>(), H5S_ALL, H5S_ALL,
+                                                 H5P_DEFAULT, values.data()) >= 0),
+          name);
+  }
+};
+
+Writer::Writer(const std::filesystem::path& path) {
+  silence_library();
+  state_ = std::make_unique<State>(
+      State{path, Id(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT), H5Fclose)});
+  state_->check(state_->file.valid(), "a new HDF5 file");
+}
+
+Writer::~Writer() = default;
+
+void Writer::attribute(const std::string& name, double value) {
+  state_->write_attribute(name, value);
+}
+
+void Writer::attribute(const std::string& name, std::int64_t value) {
+  state_->write_attribute(name, value);
+}
+
+void Writer::attribute(const std::string& name, const std::string& value) {
+  const Id space = scalar_space();
+  const Id type = text_type(value.size());
+  const Id attribute(H5Acreate2(state_->file.get(), name.c_str(), type.get(), space.get(),
+                                H5P_DEFAULT, H5P_DEFAULT),
+                     H5Aclose);
+  // A string of length zero is stored as one NUL, which reads back as the empty string.
+  state_->check(attribute.valid() && H5Awrite(attribute.get(), type.get(), value.c_str()) >= 0,
+                name);
+}
+
+void Writer::dataset(const std::string& name, const std::vector<double>& values) {
+  state_->write_dataset(name, values);
+}
+
+void Writer::dataset(const std::string& name, const std::vector<std::int64_t>& values) {
+  state_->write_dataset(name, values);
+}
+
+void Writer::close() {
+  const bool flushed = H5Fflush(state_->file.get(), H5F_SCOPE_GLOBAL) >= 0;
+  const bool closed = state_->file.reset();
+  state_->check(flushed && closed, "the last bytes");
+}
+
+struct Reader::State {
+  std::filesystem::path path;
+  Id file;
+
+  [[noreturn]] void damaged(const std::string& what) const {
+    throw_data(fmt::format("{}: {}", path.string(), what), "a whole, undamaged result file",
+               "run the study again: a damaged result is set aside and its trial trained anew");
+  }
+
+  template <typename T>
+  T read_attribute(const std::string& name) const {
+    const Id attribute(H5Aopen(file.get(), name.c_str(), H5P_DEFAULT), H5Aclose);
+    T value{};
+    if (!attribute.valid() || H5Aread(attribute.get(), native_type<T>(), &value) < 0) {
+      damaged("the attribute '" + name + "' is missing or unreadable");
+    }
+    return value;
+  }
+
+  template <typename T>
+  std::vector<T> read_dataset(const std::string& name) const {
+    const Id set(H5Dopen2(file.get(), name.c_str(), H5P_DEFAULT), H5Dclose);
+    if (!set.valid()) damaged("the dataset '" + name + "' is missing or unreadable");
+    const Id space(H5Dget_space(set.get()), H5Sclose);
+    hsize_t count = 0;
+    if (H5Sget_simple_extent_ndims(space.get()) != 1 ||
+        H5Sget_simple_extent_dims(space.get(), &count, nullptr) != 1) {
+      damaged("the dataset '" + name + "' is not one-dimensional");
+    }
+    // A damaged header may claim any length; the storage that is really there bounds it.
+    if (count * sizeof(T) > H5Dget_storage_size(set.get())) {
+      damaged("the dataset '" + name + "' is cut short");
+    }
+    std::vector<T> values(count);
+    if (count > 0 &&
+        H5Dread(set.get(), native_type<T>(), H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()) < 0) {
+      damaged("the dataset '" + name + "' fails its checksum");
+    }
+    return values;
+  }
+};
+
+Reader::Reader(const std::filesystem::path& path) {
+  silence_library();
+  if (!std::filesystem::exists(path)) {
+    throw IoError({"there is no file " + path.string(), "", "check the path"});
+  }
+  state_ = std::make_unique<State>(
+      State{path, Id(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose)});
+  if (!state_->file.valid()) state_->damaged("not an HDF5 file, or its header is damaged");
+}
+
+Reader::~Reader() = default;
+
+double Reader::real(const std::string& name) const {
+  return state_->read_attribute<double>(name);
+}
+
+std::int64_t Reader::integer(const std::string& name) const {
+  return state_->read_attribute<std::int64_t>(name);
+}
+
+std::string Reader::text(const std::string& name) const {
+  const Id attribute(H5Aopen(state_->file.get(), name.c_str(), H5P_DEFAULT), H5Aclose);
+  if (!attribute.valid()) state_->damaged("the attribute '" + name + "' is missing");
+  const Id stored(H5Aget_type(attribute.get()), H5Tclose);
+  if (H5Tget_class(stored.get()) != H5T_STRING || H5Tis_variable_str(stored.get()) != 0) {
+    state_->damaged("the attribute '" + name + "' is no text");
+  }
+  std::string value(H5Tget_size(stored.get()), '\0');
+  if (H5Aread(attribute.get(), stored.get(), value.data()) < 0) {
+    state_->damaged("the attribute '" + name + "' is unreadable");
+  }
+  value.resize(value.find('\0') == std::string::npos ? value.size() : value.find('\0'));
+  return value;
+}
+
+std::vector<double> Reader::reals(const std::string& name) const {
+  return state_->read_dataset<double>(name);
+}
+
+std::vector<std::int64_t> Reader::integers(const std::string& name) const {
+  return state_->read_dataset<std::int64_t>(name);
+}
+
+}  // namespace pg::h5

@@ -1,0 +1,60 @@
+// ops: differentiable operators. Each takes a fast path for float32 tensors on the CPU and a plain
+// ATen implementation (ops/reference.hpp) for every other type and device. May know base only.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <optional>
+
+#include "ops/gate_spec.hpp"
+
+namespace pg::ops {
+
+/// y = x W^T.  x (..., n_in), w (n_out, n_in) -> (..., n_out).
+at::Tensor linear(const at::Tensor& x, const at::Tensor& w);
+
+/// y = x / sqrt(mean(x^2, last) + eps) * scale.  x (..., d), scale (d).
+/// Zhang & Sennrich, "Root mean square layer normalization", 2019.
+at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& scale, double eps);
+
+/// Tables of rotary positions: cos and sin of position * theta^(-2i/d_head), each (t, d_head/2).
+/// Su et al., "RoFormer", 2021; pairs are (i, i + d_head/2), as in GPT-NeoX and LLaMA in HF layout.
+struct Rope {
+  at::Tensor cos;
+  at::Tensor sin;
+};
+Rope make_rope(std::int64_t sequence_length, std::int64_t d_head, double theta,
+               at::ScalarType type);
+
+/// Scaled dot-product attention, softmax(q k^T / sqrt(d_head)) v, all heads of all sequences.
+/// qkv_bt3d (b, t, 3 d): q, k and v side by side, heads contiguous inside each -> (b, t, d).
+/// `rope` rotates q and k first and may be longer than t. `causal`: position i sees 0..i only.
+at::Tensor attention(const at::Tensor& qkv_bt3d, std::int64_t n_heads, bool causal,
+                     const std::optional<Rope>& rope);
+
+/// The gate unit of `spec`, elementwise.
+at::Tensor gate(const at::Tensor& h, const GateSpec& spec);
+
+/// Sum over rows of -log softmax(logits)[target], accumulated in float64 and in row order.
+/// logits (n, v), targets (n) int64 -> float64 scalar. Targets outside [0, v) throw InternalError.
+at::Tensor cross_entropy_sum(const at::Tensor& logits_nv, const at::Tensor& targets_n);
+
+/// Euclidean norm of a flat float32 tensor, accumulated in float64 in a fixed order.
+double norm(const at::Tensor& flat);
+
+struct AdamWSettings {
+  double lr, beta1, beta2, eps, weight_decay;
+};
+/// One decoupled-weight-decay Adam step in place over flat float32 buffers of equal length
+/// (Loshchilov & Hutter 2019, in the order of torch.optim.AdamW). The gradient used is
+/// gradient * scale. `step` counts from 1.
+void adamw_step(at::Tensor& parameter, at::Tensor& moment1, at::Tensor& moment2,
+                const at::Tensor& gradient, double scale, std::int64_t step,
+                const AdamWSettings& settings);
+
+/// The instruction set the fast paths run on here ("AVX3_ZEN4", "AVX2", ...): results are
+/// reproducible per instruction set, so it belongs into the provenance.
+const char* instruction_set();
+
+}  // namespace pg::ops

@@ -1,0 +1,17 @@
+#pragma once
+
+#include "ops/ops.hpp"
+
+// The same operators in plain ATen calls, differentiable by autograd, for any type and device: the
+// definition that the fast paths are tested against.
+
+namespace pg::ops::reference {
+
+at::Tensor linear(const at::Tensor& x, const at::Tensor& w);
+at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& scale, double eps);
+at::Tensor attention(const at::Tensor& qkv_bt3d, std::int64_t n_heads, bool causal,
+                     const std::optional<Rope>& rope);
+at::Tensor gate(const at::Tensor& h, const GateSpec& spec);
+at::Tensor cross_entropy_sum(const at::Tensor& logits_nv, const at::Tensor& targets_n);
+
+}  // namespace pg::ops::reference

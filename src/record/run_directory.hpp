@@ -1,0 +1,49 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "record/trial_record.hpp"
+
+namespace pg::record {
+
+/// Where things are in a run directory. Holds no state but the path.
+class RunDirectory {
+ public:
+  explicit RunDirectory(std::filesystem::path root) : root_(std::move(root)) {}
+  [[nodiscard]] const std::filesystem::path& root() const { return root_; }
+  [[nodiscard]] std::filesystem::path study_file() const { return root_ / "study.yaml"; }
+  [[nodiscard]] std::filesystem::path provenance_file() const { return root_ / "provenance.json"; }
+  [[nodiscard]] std::filesystem::path progress_file() const { return root_ / "progress.json"; }
+  [[nodiscard]] std::filesystem::path results_file() const { return root_ / "results.csv"; }
+  [[nodiscard]] std::filesystem::path trials_folder() const { return root_ / "trials"; }
+  [[nodiscard]] std::filesystem::path trial_folder(const std::string& id) const {
+    return trials_folder() / id;
+  }
+  [[nodiscard]] std::filesystem::path metrics_file(const std::string& id) const {
+    return trial_folder(id) / "metrics.h5";
+  }
+
+ private:
+  std::filesystem::path root_;
+};
+
+struct DamagedTrial {
+  std::string id;
+  std::filesystem::path file;
+  std::string reason;
+};
+
+/// What the trials folder holds: records sorted by (stage grid < refine < transfer, id).
+struct Scan {
+  std::vector<TrialRecord> records;
+  std::vector<DamagedTrial> damaged;
+};
+/// An absent trials folder is an empty scan. Never throws for a damaged file: it is listed.
+Scan scan_trials(const RunDirectory& run);
+
+/// results.csv: one row per trial; the columns of TrialSummary after one column per varied setting.
+void write_results_csv(const std::filesystem::path& file, const std::vector<TrialSummary>& rows);
+
+}  // namespace pg::record

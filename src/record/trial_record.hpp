@@ -1,0 +1,72 @@
+// record: the files of a run directory, for the program that writes them (pgmpi) and the one that
+// reads them (pgpost). May know base only.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace pg::record {
+
+enum class TrialStatus { finished, diverged, failed };
+std::string to_string(TrialStatus status);
+/// Throws InvalidInput (data) for an unknown word.
+TrialStatus trial_status(const std::string& word);
+
+/// One row of results.csv: what a trial was and how it ended. Losses in nats per token.
+struct TrialSummary {
+  std::string id;     ///< from the settings that vary: b0064_lr0.001_s42
+  std::string stage;  ///< grid, refine or transfer
+  TrialStatus status = TrialStatus::finished;
+  std::string reason;  ///< why it diverged or failed; empty when finished
+
+  /// Every setting that varies in the study, as (path, value), in the study's order.
+  std::vector<std::pair<std::string, std::string>> varied;
+  std::int64_t batch = 0;  ///< sequences per step
+  double lr = 0;           ///< peak learning rate
+  std::uint64_t seed = 0;
+
+  std::int64_t n_parameters = 0;
+  std::int64_t steps = 0;        ///< steps done
+  std::int64_t tokens = 0;       ///< targets trained on
+  double epochs = 0;             ///< tokens / tokens of the training split
+  double final_val_loss = 0;     ///< mean over the validation losses of the tail (last 100 steps)
+  double final_val_loss_se = 0;  ///< its standard error by batch means, 0 if one evaluation only
+  std::int64_t n_tail_evals = 0;
+  double best_val_loss = 0;     ///< lowest validation loss seen
+  double final_train_loss = 0;  ///< mean training loss of the convergence window
+  double train_loss_sd = 0;     ///< its standard deviation over the window
+  double drift_per_step = 0;    ///< slope of the training loss over the window
+  double drift_p = 1;           ///< two-sided p of that slope being 0, autocorrelation-aware
+  bool converged = false;       ///< sd below the limit and no significant downward drift
+  double clip_fraction = 0;     ///< share of steps whose gradient norm exceeded the limit
+  double seconds = 0;           ///< wall time of training and evaluation
+  std::string parameter_hash;   ///< SHA-256 over the final parameters, in order
+  std::string launch;           ///< id of the launch in provenance.json that trained it
+};
+
+/// Everything that metrics.h5 holds.
+struct TrialRecord {
+  TrialSummary summary;
+  std::string settings_yaml;  ///< every resolved setting of the trial
+  std::string corpus_sha256;
+  std::vector<std::int64_t> train_step;  ///< 1-based: step t has seen t batches
+  std::vector<double> train_loss;        ///< mean over the batch, before the update
+  std::vector<double> grad_norm;         ///< before clipping
+  std::vector<double> lr;
+  std::vector<std::int64_t> val_step;
+  std::vector<double> val_loss;  ///< mean over the fixed validation set
+};
+
+inline constexpr std::int64_t kTrialFormatVersion = 1;
+
+/// Writes metrics.h5 aside, re-reads it, renames it into place; then the trial counts. IoError.
+void write_trial(const std::filesystem::path& file, const TrialRecord& record);
+
+/// Throws InvalidInput (data) naming the file and what is wrong with it; a later format version is
+/// refused by name.
+TrialRecord read_trial(const std::filesystem::path& file);
+
+}  // namespace pg::record
