@@ -2,7 +2,9 @@
 add_library(pg_options INTERFACE)
 target_compile_options(pg_options INTERFACE
   -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Wold-style-cast -Woverloaded-virtual -Wcast-align
-  -Wnull-dereference -Wimplicit-fallthrough $<$<BOOL:${PG_WERROR}>:-Werror>)
+  -Wnull-dereference -Wimplicit-fallthrough
+  -Wno-restrict  # GCC 12 warns of std::string's own operator+ (bug 105651)
+  $<$<BOOL:${PG_WERROR}>:-Werror>)
 if(PG_SANITIZE)
   target_compile_options(pg_options INTERFACE -fsanitize=address,undefined
     -fno-sanitize-recover=undefined -fno-omit-frame-pointer)

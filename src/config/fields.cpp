@@ -1,0 +1,305 @@
+#include "config/fields.hpp"
+
+#include <fmt/format.h>
+
+#include <limits>
+#include <optional>
+#include <type_traits>
+
+#include "base/text.hpp"
+
+namespace pg::config {
+namespace {
+
+std::string shown(const YAML::Node& node) {
+  if (node.IsNull()) return "nothing";
+  if (node.IsScalar()) return "'" + node.Scalar() + "'";
+  return node.IsSequence() ? "a list" : "a group of settings";
+}
+
+std::string expected_instead(const YAML::Node& node, const std::string& expected) {
+  return fmt::format("found {}, expected {}", shown(node), expected);
+}
+
+struct Range {
+  double low = -std::numeric_limits<double>::infinity();
+  double high = std::numeric_limits<double>::infinity();
+  bool open_low = false;  // the lower end itself is excluded
+  bool open_high = false;
+
+  [[nodiscard]] bool holds(double value) const {
+    return (open_low ? value > low : value >= low) && (open_high ? value < high : value <= high);
+  }
+  [[nodiscard]] std::string words() const {
+    std::vector<std::string> parts;
+    if (low > -1e300) parts.push_back((open_low ? "> " : ">= ") + shortest(low));
+    if (high < 1e300) parts.push_back((open_high ? "< " : "<= ") + shortest(high));
+    return parts.empty() ? "" : " " + join(parts, " and ");
+  }
+};
+
+constexpr Range kAny{};
+constexpr Range kPositive{.low = 0, .open_low = true};
+constexpr Range kNotNegative{.low = 0};
+constexpr Range kCount{.low = 1, .high = 1e12};
+constexpr Range kUnit{.low = 0, .high = 1};
+
+/// Builds the list; paths get the prefix of the group that is being described.
+class Builder {
+ public:
+  void group(std::string prefix) { prefix_ = std::move(prefix); }
+
+  template <typename Integer>
+  requires std::is_integral_v<Integer> &&
+      (!std::is_same_v<Integer, bool>)void add(const std::string& name, Integer& value, Range range,
+                                               const std::string& meaning) {
+    push(
+        name, meaning,
+        [&value, range](const YAML::Node& node) -> std::string {
+          const auto parsed =
+              node.IsScalar() ? parse_integer(node.Scalar()) : std::optional<long long>();
+          if (!parsed || !range.holds(static_cast<double>(*parsed)) ||
+              (std::is_unsigned_v<Integer> && *parsed < 0)) {
+            return expected_instead(node, "an integer" + range.words());
+          }
+          value = static_cast<Integer>(*parsed);
+          return {};
+        },
+        [&value] { return YAML::Node(std::to_string(value)); });
+  }
+
+  void add(const std::string& name, double& value, Range range, const std::string& meaning) {
+    push(
+        name, meaning,
+        [&value, range](const YAML::Node& node) -> std::string {
+          const auto parsed = node.IsScalar() ? parse_real(node.Scalar()) : std::optional<double>();
+          if (!parsed || !range.holds(*parsed)) {
+            return expected_instead(node, "a number" + range.words());
+          }
+          value = *parsed;
+          return {};
+        },
+        [&value] { return YAML::Node(shortest(value)); });
+  }
+
+  void add(const std::string& name, bool& value, const std::string& meaning) {
+    push(
+        name, meaning,
+        [&value](const YAML::Node& node) -> std::string {
+          if (!node.IsScalar() || (node.Scalar() != "true" && node.Scalar() != "false")) {
+            return expected_instead(node, "true or false");
+          }
+          value = node.Scalar() == "true";
+          return {};
+        },
+        [&value] { return YAML::Node(std::string(value ? "true" : "false")); });
+  }
+
+  /// Text; one of `words` when there are any, else anything that is not empty.
+  void add(const std::string& name, std::string& value, const std::vector<std::string>& words,
+           const std::string& meaning) {
+    push(
+        name, meaning,
+        [&value, words](const YAML::Node& node) -> std::string {
+          if (!node.IsScalar() || node.Scalar().empty()) return expected_instead(node, "a text");
+          const bool known =
+              words.empty() || std::find(words.begin(), words.end(), node.Scalar()) != words.end();
+          if (!known) {
+            const auto near = nearest_word(node.Scalar(), words);
+            return expected_instead(node, "one of " + join(words, ", ")) +
+                   (near ? " (did you mean " + *near + "?)" : "");
+          }
+          value = node.Scalar();
+          return {};
+        },
+        [&value] { return YAML::Node(value); });
+  }
+
+  void add(const std::string& name, std::vector<std::int64_t>& values, Range range,
+           const std::string& meaning) {
+    push(
+        name, meaning,
+        [&values, range](const YAML::Node& node) -> std::string {
+          if (!node.IsSequence()) return expected_instead(node, "a list of integers");
+          std::vector<std::int64_t> parsed;
+          for (const YAML::Node& item : node) {
+            const auto number =
+                item.IsScalar() ? parse_integer(item.Scalar()) : std::optional<long long>();
+            if (!number || !range.holds(static_cast<double>(*number))) {
+              return expected_instead(item, "integers" + range.words());
+            }
+            parsed.push_back(*number);
+          }
+          values = std::move(parsed);
+          return {};
+        },
+        [&values] {
+          YAML::Node list(YAML::NodeType::Sequence);
+          for (const std::int64_t value : values) list.push_back(std::to_string(value));
+          list.SetStyle(YAML::EmitterStyle::Flow);
+          return list;
+        });
+  }
+
+  void add(const std::string& name, std::vector<Hypothesis>& values, const std::string& meaning) {
+    push(
+        name, meaning,
+        [&values](const YAML::Node& node) -> std::string {
+          if (!node.IsSequence()) return expected_instead(node, "a list of {name, beta}");
+          std::vector<Hypothesis> parsed;
+          for (const YAML::Node& item : node) {
+            const bool complete = item.IsMap() && item.size() == 2 && item["name"] && item["beta"];
+            const auto beta = complete && item["beta"].IsScalar()
+                                  ? parse_real(item["beta"].Scalar())
+                                  : std::optional<double>();
+            if (!beta || !item["name"].IsScalar()) {
+              return expected_instead(item, "{name: text, beta: number}");
+            }
+            parsed.push_back({item["name"].Scalar(), *beta});
+          }
+          values = std::move(parsed);
+          return {};
+        },
+        [&values] {
+          YAML::Node list(YAML::NodeType::Sequence);
+          for (const Hypothesis& value : values) {
+            YAML::Node item;
+            item["name"] = value.name;
+            item["beta"] = shortest(value.beta);
+            item.SetStyle(YAML::EmitterStyle::Flow);
+            list.push_back(item);
+          }
+          return list;
+        });
+  }
+
+  std::vector<Field> take() { return std::move(fields_); }
+
+ private:
+  void push(const std::string& name, const std::string& meaning,
+            std::function<std::string(const YAML::Node&)> set, std::function<YAML::Node()> get) {
+    fields_.push_back(
+        {prefix_.empty() ? name : prefix_ + "." + name, meaning, std::move(set), std::move(get)});
+  }
+
+  std::string prefix_;
+  std::vector<Field> fields_;
+};
+
+void describe_settings(Builder& b, Settings& s) {
+  b.group("model");
+  b.add("arch", s.model.arch, {"nano"}, "architecture");
+  b.add("n_layers", s.model.n_layers, kCount, "transformer blocks");
+  b.add("d_model", s.model.d_model, kCount, "width of the residual stream");
+  b.add("n_heads", s.model.n_heads, kCount, "attention heads; d_model / n_heads each");
+  b.add("d_ff", s.model.d_ff, kCount, "width of the MLP");
+  b.add("positions", s.model.positions, {"rope", "none"}, "how tokens know their place");
+  b.add("rope_theta", s.model.rope_theta, kPositive, "base of the rotary frequencies");
+  b.add("causal", s.model.causal, "whether a position sees only itself and what came before");
+  b.add("tied_embeddings", s.model.tied_embeddings,
+        "whether the head is the embedding, transposed");
+  b.add("norm_eps", s.model.norm_eps, kPositive, "RMSNorm epsilon, inside the root");
+  b.add("init_std", s.model.init_std, kPositive,
+        "standard deviation of embedding and head at init");
+  b.group("gate");
+  b.add("unit", s.gate.unit, {"gelu", "paglu", "pagelu", "pareglu", "pasilu"},
+        "nonlinearity of the MLP");
+  b.add("form", s.gate.form, {"self_gate", "anchored"},
+        "anchored: alpha = 0 is the vanilla GELU network");
+  b.add("alpha", s.gate.alpha, kUnit, "mixing parameter of the gate; unused by gelu");
+  b.group("data");
+  b.add("corpus", s.data.corpus, {}, "'synthetic' or the path of a UTF-8 text file");
+  b.add("held_out", s.data.held_out, {.low = 0, .high = 0.5, .open_low = true},
+        "last part of the corpus, for validation only");
+  b.add("sequence_length", s.data.sequence_length, {.low = 2, .high = 1e6}, "targets per sequence");
+  b.add("synthetic_symbols", s.data.synthetic_symbols, {.low = 2, .high = 1024},
+        "alphabet of the synthetic language");
+  b.add("synthetic_length", s.data.synthetic_length, {.low = 1000, .high = 1e9},
+        "characters of synthetic text");
+  b.add("synthetic_seed", s.data.synthetic_seed, kAny, "seed of the synthetic language");
+  b.group("optimizer");
+  b.add("lr", s.optimizer.lr, kPositive, "peak learning rate of AdamW");
+  b.add("beta1", s.optimizer.beta1, {.low = 0, .high = 1, .open_high = true}, "first moment decay");
+  b.add("beta2", s.optimizer.beta2, {.low = 0, .high = 1, .open_high = true},
+        "second moment decay");
+  b.add("eps", s.optimizer.eps, kPositive, "added to the root of the second moment");
+  b.add("weight_decay", s.optimizer.weight_decay, kNotNegative, "decoupled, on all parameters");
+  b.add("clip", s.optimizer.clip, kNotNegative, "limit of the global gradient norm; 0: none");
+  b.group("schedule");
+  b.add("kind", s.schedule.kind, {"constant", "linear", "cosine"}, "after the warm-up");
+  b.add("warmup_steps", s.schedule.warmup_steps, kNotNegative,
+        "step t (from 0) has lr * min(1, (t + 1) / warmup_steps)");
+  b.add("final_fraction", s.schedule.final_fraction, kUnit, "of the peak lr, at the last step");
+  b.group("train");
+  b.add("steps", s.train.steps, kCount, "optimizer steps");
+  b.add("batch", s.train.batch, kCount, "sequences per step");
+  b.add("chunk", s.train.chunk, kCount, "sequences per gradient piece: part of the numbers");
+  b.add("seed", s.train.seed, kAny, "of initial weights and sample order");
+  b.group("eval");
+  b.add("interval", s.eval.interval, kCount, "steps between validations before the tail");
+  b.add("tail_steps", s.eval.tail_steps, kCount, "last steps, whose validations are averaged");
+  b.add("tail_interval", s.eval.tail_interval, kCount, "steps between validations in the tail");
+  b.add("sequences", s.eval.sequences, kNotNegative, "validation sequences; 0: the whole split");
+  b.add("converged_sd", s.eval.converged_sd, kPositive,
+        "limit of the training loss's standard deviation over the tail");
+}
+
+}  // namespace
+
+std::vector<Field> settings_fields(Settings& settings) {
+  Builder builder;
+  describe_settings(builder, settings);
+  return builder.take();
+}
+
+std::vector<Field> study_fields(Study& study) {
+  Builder b;
+  b.add("name", study.name, {}, "of the study; names the run directory");
+  b.add("question", study.question, {}, "what the study is to answer");
+  describe_settings(b, study.base);
+  b.group("stages.refine");
+  b.add("enabled", study.refine.enabled, "add learning rates around each batch's optimum");
+  b.add("resolution", study.refine.resolution, {.low = 1.01, .high = 10},
+        "largest ratio between an optimum and its neighbours");
+  b.add("max_rounds", study.refine.max_rounds, kNotNegative, "rounds of new trials at most");
+  b.group("stages.transfer");
+  b.add("enabled", study.transfer.enabled, "train at the learning rates the rules give");
+  b.add("anchor_batch", study.transfer.anchor_batch, kCount, "batch the rules start from");
+  b.add("anchor_lr", study.transfer.anchor_lr, kPositive, "learning rate at the anchor batch");
+  b.add("anchor_at_optimum", study.transfer.anchor_at_optimum,
+        "also start from the optimum found at the anchor batch");
+  b.group("analysis");
+  b.add("kind", study.analysis.kind, {"batch_scaling", "none"}, "what pgpost fit does");
+  b.add("hypotheses", study.analysis.hypotheses,
+        "exponents to test; the first two are the rules of the transfer stage");
+  b.add("small_batches", study.analysis.small_batches, kCount,
+        "batches that the report also leaves out");
+  return b.take();
+}
+
+std::vector<std::string> contradictions(const Settings& s) {
+  std::vector<std::string> found;
+  if (s.model.d_model % s.model.n_heads != 0) {
+    found.push_back(
+        fmt::format("model.d_model = {} is no multiple of model.n_heads = {}; expected equal heads",
+                    s.model.d_model, s.model.n_heads));
+  } else if (s.model.positions == "rope" && (s.model.d_model / s.model.n_heads) % 2 != 0) {
+    found.push_back(fmt::format(
+        "model.d_model / model.n_heads = {} is odd; rotary positions expect an even head size",
+        s.model.d_model / s.model.n_heads));
+  }
+  if (s.schedule.warmup_steps > s.train.steps) {
+    found.push_back(fmt::format("schedule.warmup_steps = {} exceeds train.steps = {}",
+                                s.schedule.warmup_steps, s.train.steps));
+  }
+  if (s.eval.tail_steps > s.train.steps) {
+    found.push_back(fmt::format("eval.tail_steps = {} exceeds train.steps = {}", s.eval.tail_steps,
+                                s.train.steps));
+  }
+  if (s.gate.unit == "gelu" && s.gate.form != "self_gate") {
+    found.push_back("gate.form = anchored has no effect with gate.unit = gelu; expected self_gate");
+  }
+  return found;
+}
+
+}  // namespace pg::config

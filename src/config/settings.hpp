@@ -1,0 +1,123 @@
+// config: from YAML and --set to typed, validated settings, and back to YAML. May know base only.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace pg::config {
+
+/// Shape of the network. Names as in the field's papers and libraries.
+struct ModelSettings {
+  std::string arch = "nano";
+  std::int64_t n_layers = 4;
+  std::int64_t d_model = 64;
+  std::int64_t n_heads = 4;
+  std::int64_t d_ff = 128;
+  std::string positions = "rope";
+  double rope_theta = 10000;
+  bool causal = true;
+  bool tied_embeddings = true;
+  double norm_eps = 1e-6;
+  double init_std = 0.02;
+};
+
+struct GateSettings {
+  std::string unit = "gelu";
+  std::string form = "self_gate";
+  double alpha = 0.5;
+};
+
+struct DataSettings {
+  std::string corpus = "synthetic";
+  double held_out = 0.1;
+  std::int64_t sequence_length = 256;
+  std::int64_t synthetic_symbols = 32;
+  std::int64_t synthetic_length = 1000000;
+  std::uint64_t synthetic_seed = 1;
+};
+
+struct OptimizerSettings {
+  double lr = 1e-3;
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double eps = 1e-8;
+  double weight_decay = 0.01;
+  double clip = 1.0;
+};
+
+struct ScheduleSettings {
+  std::string kind = "constant";
+  std::int64_t warmup_steps = 100;
+  double final_fraction = 0.0;
+};
+
+struct TrainSettings {
+  std::int64_t steps = 5000;
+  std::int64_t batch = 64;
+  std::int64_t chunk = 8;
+  std::uint64_t seed = 42;
+};
+
+struct EvalSettings {
+  std::int64_t interval = 250;
+  std::int64_t tail_steps = 100;
+  std::int64_t tail_interval = 10;
+  std::int64_t sequences = 0;
+  double converged_sd = 0.01;
+};
+
+/// Every setting of one trial, resolved.
+struct Settings {
+  ModelSettings model;
+  GateSettings gate;
+  DataSettings data;
+  OptimizerSettings optimizer;
+  ScheduleSettings schedule;
+  TrainSettings train;
+  EvalSettings eval;
+};
+
+/// A setting that varies: its path and its values as they are written in the study.
+struct Axis {
+  std::string path;
+  std::vector<std::string> values;
+};
+
+struct RefineSettings {
+  bool enabled = true;
+  double resolution = 1.5;
+  std::int64_t max_rounds = 6;
+};
+
+struct TransferSettings {
+  bool enabled = true;
+  std::int64_t anchor_batch = 256;
+  double anchor_lr = 1e-3;
+  bool anchor_at_optimum = true;
+};
+
+struct Hypothesis {
+  std::string name;
+  double beta = 0;
+};
+
+struct AnalysisSettings {
+  std::string kind = "batch_scaling";
+  std::vector<Hypothesis> hypotheses = {
+      {"Laplace", 2.0 / 3.0}, {"Gaussian", 0.5}, {"heavy-tailed", 1.0 / 3.0}};
+  std::vector<std::int64_t> small_batches = {8, 16};
+};
+
+/// A study: base settings, the axes that vary around them, stages, and the analysis.
+struct Study {
+  std::string name = "study";
+  std::string question;
+  Settings base;
+  std::vector<Axis> axes;
+  RefineSettings refine;
+  TransferSettings transfer;
+  AnalysisSettings analysis;
+};
+
+}  // namespace pg::config

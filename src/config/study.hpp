@@ -1,0 +1,39 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "config/settings.hpp"
+
+namespace pg::config {
+
+struct LoadOptions {
+  bool quick = false;                  ///< apply the study's `quick:` settings
+  std::vector<std::string> overrides;  ///< "path=value" from the command line; they win
+};
+
+/// Reads a study: defaults, then its model preset, then the file, then `quick`, then overrides.
+/// Throws one InvalidInput that lists every problem with file and line; IoError if unreadable.
+Study load_study(const std::filesystem::path& file, const LoadOptions& options);
+
+/// Every resolved value with its meaning as a comment; a file that load_study reads back.
+std::string print_study(const Study& study);
+
+/// Every resolved setting of one trial, as YAML.
+std::string print_settings(const Settings& settings);
+
+/// Lines "path: this, not that" for every value in which the two studies differ.
+std::vector<std::string> differences(const Study& a, const Study& b);
+
+/// A copy of `settings` with the setting at `path` replaced. Throws InvalidInput.
+Settings with(const Settings& settings, const std::string& path, const std::string& value);
+
+/// The value of the setting at `path`, as text. Throws InvalidInput.
+std::string value_of(const Settings& settings, const std::string& path);
+
+/// The folder `configs`: under the working folder, beside the program's build tree, or installed.
+/// Throws InvalidInput (settings) naming the places it looked at.
+std::filesystem::path config_folder();
+
+}  // namespace pg::config
