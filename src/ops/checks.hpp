@@ -1,0 +1,19 @@
+#pragma once
+
+#include "ops/ops.hpp"
+
+// What every operator demands of its arguments, whichever path computes it. Each function throws
+// InternalError that names the operator, the shapes found and the shapes expected: a mistake here
+// is the caller's code, not the user's input.
+
+namespace pg::ops::checks {
+
+void linear(const at::Tensor& x, const at::Tensor& w);
+void rms_norm(const at::Tensor& x, const at::Tensor& scale, double eps);
+void attention(const at::Tensor& qkv_bt3d, std::int64_t n_heads, const std::optional<Rope>& rope);
+void gate(const at::Tensor& h);
+void cross_entropy_sum(const at::Tensor& logits_nv, const at::Tensor& targets_n);
+/// A contiguous one-dimensional float32 tensor on the CPU, of length `length` if that is not -1.
+void flat(const char* op, const char* name, const at::Tensor& flat, std::int64_t length);
+
+}  // namespace pg::ops::checks
