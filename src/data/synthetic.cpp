@@ -82,11 +82,11 @@ void MarkovChain::find_stationary_pairs() {
   for (std::size_t i = 0; i < n_pairs; ++i) letters_[i % symbols_] += pairs_[i];
 }
 
-double MarkovChain::letter_entropy() const {
+double MarkovChain::unigram_entropy() const {
   return entropy(letters_);
 }
 
-double MarkovChain::pair_entropy() const {
+double MarkovChain::bigram_entropy() const {
   return entropy(pairs_) - entropy(letters_);  // chain rule
 }
 
@@ -101,7 +101,7 @@ double MarkovChain::entropy_rate() const {
 double MarkovChain::window_floor(std::int64_t sequence_length) const {
   require(sequence_length >= 1, "a window of one target at least");
   const auto length = static_cast<double>(sequence_length);
-  return (pair_entropy() + (length - 1) * entropy_rate()) / length;
+  return (bigram_entropy() + (length - 1) * entropy_rate()) / length;
 }
 
 double MarkovChain::window_loss(std::span<const std::uint16_t> tokens,
