@@ -25,6 +25,10 @@ void append_cell(std::string& out, const std::string& cell) {
 }
 
 void append_row(std::string& out, const std::vector<std::string>& row) {
+  if (row.size() == 1 && trim(row[0]).empty()) {  // unquoted it would read as a blank line
+    out += '"' + row[0] + "\"\n";
+    return;
+  }
   for (std::size_t i = 0; i < row.size(); ++i) {
     if (i > 0) out += ',';
     append_cell(out, row[i]);

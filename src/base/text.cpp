@@ -28,7 +28,7 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
 template <typename Number>
 std::optional<Number> parse_whole(std::string_view text) {
   text = trim(text);
-  if (!text.empty() && text.front() == '+') text.remove_prefix(1);
+  if (text.starts_with("+") && !text.starts_with("+-")) text.remove_prefix(1);
   Number value{};
   const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (failure != std::errc{} || end != text.data() + text.size()) return std::nullopt;
@@ -56,7 +56,7 @@ std::string shortest(double value) {
 }
 
 std::string duration(double seconds) {
-  if (!std::isfinite(seconds) || seconds < 0) return "unknown";
+  if (!(seconds >= 0 && seconds < 1e12)) return "unknown";
   const auto total = static_cast<long long>(std::llround(seconds));
   if (total < 60) return fmt::format("{} s", total);
   if (total < 3600) return fmt::format("{} min {:02} s", total / 60, total % 60);
@@ -69,6 +69,13 @@ std::string quantity(double value) {
   if (value < 1e6) return fmt::format("{:.1f} k", value / 1e3);
   if (value < 1e9) return fmt::format("{:.2f} M", value / 1e6);
   return fmt::format("{:.2f} G", value / 1e9);
+}
+
+std::string grouped(long long number) {
+  std::string digits = std::to_string(number);
+  const std::size_t first = number < 0 ? 1 : 0;
+  for (std::size_t i = digits.size(); i > first + 3;) digits.insert(i -= 3, ",");
+  return digits;
 }
 
 std::string join(std::span<const std::string> parts, std::string_view separator) {

@@ -40,12 +40,6 @@ std::u32string sorted_alphabet(const std::u32string& text) {
   return alphabet;
 }
 
-std::string grouped(std::size_t number) {
-  std::string digits = std::to_string(number);
-  for (std::size_t i = digits.size(); i > 3;) digits.insert(i -= 3, ",");
-  return digits;
-}
-
 }  // namespace
 
 Corpus split_corpus(std::span<const std::uint16_t> ids, std::u32string alphabet,

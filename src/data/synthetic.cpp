@@ -10,6 +10,7 @@
 #include "base/error.hpp"
 #include "base/hash.hpp"
 #include "base/random.hpp"
+#include "base/text.hpp"
 
 namespace pg::data {
 namespace {
@@ -194,8 +195,8 @@ Corpus synthetic_corpus(const SyntheticSettings& settings, double held_out_fract
   const MarkovChain language = synthetic_language(settings);
   constexpr std::int64_t kMaxLength = 1'000'000'000;
   if (settings.length < 2 || settings.length > kMaxLength) {
-    throw_settings(fmt::format("the synthetic text has {} characters", settings.length),
-                   fmt::format("2 to {}", kMaxLength), "1000000");
+    throw_settings(fmt::format("the synthetic text has {} characters", grouped(settings.length)),
+                   "2 to " + grouped(kMaxLength), "1000000");
   }
   std::u32string alphabet(kLetters.substr(0, language.symbols()));
   std::sort(alphabet.begin(), alphabet.end());
@@ -205,7 +206,7 @@ Corpus synthetic_corpus(const SyntheticSettings& settings, double held_out_fract
   corpus.name = "synthetic";
   corpus.description = fmt::format(
       "synthetic language of {} symbols, {} characters, seed {}, entropy rate {:.4f} nats",
-      settings.symbols, settings.length, settings.seed, language.entropy_rate());
+      settings.symbols, grouped(settings.length), settings.seed, language.entropy_rate());
   return corpus;
 }
 
