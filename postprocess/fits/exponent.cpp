@@ -1,0 +1,116 @@
+#include "postprocess/fits/exponent.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "postprocess/stats/inference.hpp"
+
+namespace pg::post {
+namespace {
+
+const Cell* argmin(const BatchCells& row) {
+  const Cell* best = nullptr;
+  for (const Cell& cell : row.cells) {
+    if (cell.state == CellState::usable && (best == nullptr || cell.loss < best->loss))
+      best = &cell;
+  }
+  return best;
+}
+
+}  // namespace
+
+double ExponentEstimate::ln_lr_at(double batch) const {
+  return ln_c + beta * std::log(batch);
+}
+
+Interval ExponentEstimate::band_at(double batch) const {
+  const double x = std::log(batch);
+  const double variance = ln_c_se * ln_c_se + 2 * x * covariance + x * x * beta_se * beta_se;
+  return student_interval(ln_lr_at(batch), std::sqrt(std::max(0.0, variance)), df);
+}
+
+ExponentEstimate fit_exponent(std::string name, std::string label,
+                              const std::vector<LinePoint>& points, bool weighted, LineFit* line) {
+  ExponentEstimate estimate;
+  estimate.name = std::move(name);
+  estimate.label = std::move(label);
+  std::vector<double> x;
+  std::vector<double> y;
+  std::vector<double> weights;
+  for (const LinePoint& point : points) {
+    estimate.batches.push_back(point.batch);
+    x.push_back(std::log(static_cast<double>(point.batch)));
+    y.push_back(point.ln_lr);
+    if (weighted) weights.push_back(1 / (point.ln_lr_se * point.ln_lr_se));
+  }
+  if (std::any_of(weights.begin(), weights.end(), [](double w) { return !std::isfinite(w); })) {
+    estimate.status = "not possible: the noise of the loss is not known";
+    return estimate;
+  }
+  const auto fit = fit_line(x, y, weights);
+  if (!fit || fit->n < 3) {
+    estimate.status = fmt::format(
+        "not possible: {} bracketed optima, a slope with an interval "
+        "needs 3",
+        points.size());
+    return estimate;
+  }
+  estimate.status = "ok";
+  estimate.beta = fit->slope;
+  estimate.beta_se = fit->slope_se;
+  estimate.beta_ci95 = fit->slope_ci95;
+  estimate.df = fit->df;
+  estimate.ln_c = fit->intercept;
+  estimate.ln_c_se = fit->intercept_se;
+  estimate.covariance = fit->covariance;
+  estimate.r2 = fit->r2;
+  estimate.n_cells = points.size();
+  if (line != nullptr) *line = *fit;
+  return estimate;
+}
+
+IdentifiedSet identified_set(const std::vector<BatchCells>& grid) {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  struct Bounds {
+    double x, low, high;
+  };
+  std::vector<Bounds> bounds;
+  for (const BatchCells& row : grid) {
+    const Cell* best = argmin(row);
+    if (best == nullptr) continue;
+    double below = 0;
+    double above = kInfinity;
+    for (const Cell& cell : row.cells) {
+      if (cell.state == CellState::missing) continue;
+      if (cell.lr < best->lr) below = std::max(below, cell.lr);
+      if (cell.lr > best->lr) above = std::min(above, cell.lr);
+    }
+    bounds.push_back({std::log(static_cast<double>(row.batch)),
+                      below > 0 ? std::log(below * best->lr) / 2 : -kInfinity,
+                      std::isfinite(above) ? std::log(above * best->lr) / 2 : kInfinity});
+  }
+  IdentifiedSet set{false, {-kInfinity, kInfinity}, bounds.size()};
+  // low_i <= ln C + beta x_i and ln C + beta x_j <= high_j give beta (x_j - x_i) <= high_j - low_i.
+  for (const Bounds& i : bounds) {
+    for (const Bounds& j : bounds) {
+      const double limit = (j.high - i.low) / (j.x - i.x);
+      if (j.x > i.x) set.beta.high = std::min(set.beta.high, limit);
+      if (j.x < i.x) set.beta.low = std::max(set.beta.low, limit);
+    }
+  }
+  set.feasible = bounds.size() >= 2 && set.beta.low <= set.beta.high;
+  return set;
+}
+
+std::vector<LinePoint> argmin_points(const std::vector<BatchCells>& grid) {
+  std::vector<LinePoint> points;
+  for (const BatchCells& row : grid) {
+    if (const Cell* best = argmin(row)) points.push_back({row.batch, std::log(best->lr), 0});
+  }
+  return points;
+}
+
+}  // namespace pg::post

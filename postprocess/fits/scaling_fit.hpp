@@ -1,0 +1,62 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "postprocess/fits/exponent.hpp"
+#include "postprocess/fits/optimum.hpp"
+#include "postprocess/fits/transfer.hpp"
+
+namespace pg::post {
+
+/// The margin of the equivalence tests: the source's "beta = 0.67 +- 0.05".
+inline constexpr double kEquivalenceMargin = 0.05;
+
+/// One point hypothesis against the headline estimate.
+struct HypothesisTest {
+  std::string name;
+  double beta = 0;
+  double t = 0;
+  double p = 1;
+  double p_holm = 1;         ///< over all hypotheses of the analysis
+  double equivalence_p = 1;  ///< two one-sided tests with kEquivalenceMargin
+  bool in_ci95 = false;
+  std::optional<double> aicc;  ///< of the log-log line with this slope: k = 2, ln C and sigma
+};
+
+/// Everything that pgpost fit computes from the cells.
+struct ScalingFit {
+  LossNoise noise;                ///< behind the standard errors of the optima
+  double grid_step = 0;           ///< middle distance of the grid in ln LR
+  std::vector<BatchCells> cells;  ///< grid and refine
+  std::vector<Optimum> optima;
+
+  SurfaceFit surface;  ///< all bracketed batches: the headline where it exists
+  SurfaceFit surface_without_small;
+  SurfaceFit surface_wide;              ///< a window of two grid steps
+  ExponentEstimate line;                ///< log-log line through the interpolated optima
+  std::optional<LineFit> line_details;  ///< its residuals, leverage and leave-one-out slopes
+  ExponentEstimate line_without_small;
+  ExponentEstimate line_weighted;
+  ExponentEstimate argmin;  ///< grid stage only, edges taken at face value
+  IdentifiedSet argmin_set;
+  /// With the optima on the edge taken to be at the edge, and two grid steps beyond it; absent
+  /// when no optimum lies on an edge.
+  std::optional<ExponentEstimate> edges_at_edge;
+  std::optional<ExponentEstimate> edges_beyond;
+
+  std::vector<HypothesisTest> hypotheses;
+  std::optional<double> free_slope_aicc;  ///< k = 3
+  TransferTest transfer;
+
+  /// The surface where it has a number, else the line.
+  [[nodiscard]] const ExponentEstimate& headline() const;
+  /// All rows in the order of the report.
+  [[nodiscard]] std::vector<const ExponentEstimate*> estimates() const;
+};
+
+/// Never throws for data that do not determine something: the field's status says so.
+ScalingFit fit_scaling(const RunResults& results);
+
+}  // namespace pg::post
