@@ -1,0 +1,23 @@
+#pragma once
+
+#include "ops/ops.hpp"
+
+// The float32 paths for the CPU: one thread, no atomics, a fixed order of every sum, so that equal
+// inputs give equal bits. Arguments have passed ops/checks.hpp. Matrix products are oneDNN's,
+// everything else is Highway, chosen at run time for the processor.
+
+namespace pg::ops::fast {
+
+/// True where these functions apply: dense float32 on the CPU.
+inline bool applies(const at::Tensor& x) {
+  return x.is_cpu() && x.scalar_type() == at::kFloat && x.layout() == at::kStrided;
+}
+
+at::Tensor linear(const at::Tensor& x, const at::Tensor& w);
+at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& scale, double eps);
+at::Tensor attention(const at::Tensor& qkv_bt3d, std::int64_t n_heads, bool causal,
+                     const std::optional<Rope>& rope);
+at::Tensor gate(const at::Tensor& h, const GateSpec& spec);
+at::Tensor cross_entropy_sum(const at::Tensor& logits_nv, const at::Tensor& targets_n);
+
+}  // namespace pg::ops::fast

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <cstdint>
+
+namespace pg::ops {
+
+/// A row-major matrix in memory that is not owned; element (i, j) is data[i * stride + j].
+struct MatrixView {
+  const float* data;
+  std::int64_t stride;
+  bool transposed = false;  ///< the product uses the transpose of what is stored
+};
+
+/// c (m, n) = factor * a (m, k) b (k, n) + keep * c, on one thread whatever the OpenMP settings.
+/// With keep = 0 the old content of c is not read. Any of m, n, k may be 0.
+/// Throws InternalError if oneDNN refuses the arguments.
+void multiply(std::int64_t m, std::int64_t n, std::int64_t k, float factor, const MatrixView& a,
+              const MatrixView& b, float keep, float* c, std::int64_t c_stride);
+
+}  // namespace pg::ops
