@@ -1,7 +1,8 @@
-# add_pg_test(NAME name SOURCES a.cpp … LIBS … [RANKS n] COST fast|slow [LABELS …] [TIMEOUT s])
-# A Boost.Test program; with RANKS it runs under mpirun, more ranks than cores allowed.
+# add_pg_test(NAME name SOURCES a.cpp … LIBS … [RANKS n …] COST fast|slow [LABELS …] [TIMEOUT s])
+# A Boost.Test program; with RANKS it runs under mpirun, once per rank count (tests name_r1, name_r2),
+# more ranks than cores allowed.
 function(add_pg_test)
-  cmake_parse_arguments(arg "" "NAME;RANKS;COST;TIMEOUT" "SOURCES;LIBS;LABELS" ${ARGN})
+  cmake_parse_arguments(arg "" "NAME;COST;TIMEOUT" "SOURCES;LIBS;LABELS;RANKS" ${ARGN})
   if(NOT arg_COST MATCHES "^(fast|slow)$")
     message(FATAL_ERROR "add_pg_test(${arg_NAME}): COST must be fast or slow")
   endif()
@@ -20,12 +21,15 @@ function(add_pg_test)
   target_link_libraries(${target} PRIVATE pg_options ${arg_LIBS} Boost::unit_test_framework)
   set_target_properties(${target} PROPERTIES
     RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
-  if(arg_RANKS)
-    add_test(NAME ${arg_NAME} COMMAND mpirun --oversubscribe -n ${arg_RANKS} $<TARGET_FILE:${target}>)
-  else()
+  foreach(ranks IN LISTS arg_RANKS)
+    add_test(NAME ${arg_NAME}_r${ranks}
+      COMMAND mpirun --oversubscribe -n ${ranks} $<TARGET_FILE:${target}>)
+    pg_test_properties(${arg_NAME}_r${ranks} ${ranks} ${arg_COST} ${arg_TIMEOUT} "${arg_LABELS}")
+  endforeach()
+  if(NOT arg_RANKS)
     add_test(NAME ${arg_NAME} COMMAND ${target})
+    pg_test_properties(${arg_NAME} "" ${arg_COST} ${arg_TIMEOUT} "${arg_LABELS}")
   endif()
-  pg_test_properties(${arg_NAME} "${arg_RANKS}" ${arg_COST} ${arg_TIMEOUT} "${arg_LABELS}")
 endfunction()
 
 # add_pg_script_test(NAME name COMMAND … [RANKS n] COST fast|slow [LABELS …] [TIMEOUT s]):

@@ -212,7 +212,7 @@ void describe_settings(Builder& b, Settings& s) {
   b.add("held_out", s.data.held_out, {.low = 0, .high = 0.5, .open_low = true},
         "last part of the corpus, for validation only");
   b.add("sequence_length", s.data.sequence_length, {.low = 2, .high = 1e6}, "targets per sequence");
-  b.add("synthetic_symbols", s.data.synthetic_symbols, {.low = 2, .high = 1024},
+  b.add("synthetic_symbols", s.data.synthetic_symbols, {.low = 2, .high = 52},
         "alphabet of the synthetic language");
   b.add("synthetic_length", s.data.synthetic_length, {.low = 1000, .high = 1e9},
         "characters of synthetic text");

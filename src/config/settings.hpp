@@ -112,7 +112,7 @@ struct AnalysisSettings {
 /// A study: base settings, the axes that vary around them, stages, and the analysis.
 struct Study {
   std::string name = "study";
-  std::string question;
+  std::string question = "What do these settings give?";
   Settings base;
   std::vector<Axis> axes;
   RefineSettings refine;

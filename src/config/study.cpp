@@ -133,6 +133,10 @@ class Loader {
                                           near ? "; did you mean " + *near + "?" : ""));
       return;
     }
+    if (path.starts_with("data.") && path != "data.sequence_length") {
+      problems_.add(a.origin, a.path + ": a study has one corpus; expected a study for each");
+      return;
+    }
     if (!a.value.IsSequence() || a.value.size() == 0) {
       problems_.add(a.origin, a.path + ": expected a list with at least one value");
       return;

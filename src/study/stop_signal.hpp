@@ -1,0 +1,16 @@
+#pragma once
+
+namespace pg::study {
+
+/// From construction on, SIGTERM, SIGINT and SIGUSR1 are remembered instead of ending the process;
+/// the second one ends it at once. One per process; restores the old handlers when destroyed.
+class StopSignal {
+ public:
+  StopSignal();
+  ~StopSignal();
+  StopSignal(const StopSignal&) = delete;
+  StopSignal& operator=(const StopSignal&) = delete;
+  [[nodiscard]] bool received() const;
+};
+
+}  // namespace pg::study

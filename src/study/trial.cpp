@@ -1,0 +1,77 @@
+#include "study/trial.hpp"
+
+#include <fmt/format.h>
+
+#include <map>
+
+#include "base/error.hpp"
+#include "base/text.hpp"
+#include "config/study.hpp"
+
+namespace pg::study {
+namespace {
+
+/// File names stay short and sort by batch: four digits, and six significant ones for a rate.
+std::string id_part(const std::string& path, const std::string& value) {
+  static const std::map<std::string, std::string> kShortNames = {
+      {"optimizer.lr", "lr"},  {"train.seed", "s"},
+      {"gate.alpha", "a"},     {"gate.unit", ""},
+      {"gate.form", ""},       {"model.d_model", "d"},
+      {"model.n_layers", "l"}, {"model.d_ff", "f"},
+      {"train.steps", "t"},    {"optimizer.weight_decay", "wd"}};
+  if (path == "train.batch") return fmt::format("b{:04}", *parse_integer(value));
+  if (path == "optimizer.lr") return fmt::format("lr{:.6g}", *parse_real(value));
+  const auto found = kShortNames.find(path);
+  const std::string name =
+      found != kShortNames.end() ? found->second : path.substr(path.rfind('.') + 1);
+  return name + value;
+}
+
+}  // namespace
+
+Trial make_trial(const config::Study& study, const std::string& stage,
+                 const std::vector<std::string>& values) {
+  require(values.size() == study.axes.size(), "one value for each axis");
+  Trial trial{"", stage, {}, study.base};
+  std::vector<std::string> parts;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const std::string& path = study.axes[i].path;
+    trial.settings = config::with(trial.settings, path, values[i]);
+    trial.varied.emplace_back(path, values[i]);
+    parts.push_back(id_part(path, values[i]));
+  }
+  if (axis_index(study, "train.seed") < 0) {
+    parts.push_back(id_part("train.seed", std::to_string(trial.settings.train.seed)));
+  }
+  trial.id = join(parts, "_");
+  for (char& c : trial.id) {
+    if (c == '/' || c == ' ') c = '-';  // a corpus path may vary too
+  }
+  return trial;
+}
+
+std::vector<Trial> grid_trials(const config::Study& study) {
+  std::vector<Trial> trials;
+  std::vector<std::size_t> position(study.axes.size(), 0);
+  for (;;) {
+    std::vector<std::string> values;
+    for (std::size_t i = 0; i < position.size(); ++i) {
+      values.push_back(study.axes[i].values[position[i]]);
+    }
+    trials.push_back(make_trial(study, "grid", values));
+    std::size_t axis = position.size();  // the last axis runs fastest
+    while (axis > 0 && ++position[axis - 1] == study.axes[axis - 1].values.size()) {
+      position[--axis] = 0;
+    }
+    if (axis == 0) return trials;
+  }
+}
+
+int axis_index(const config::Study& study, const std::string& path) {
+  for (std::size_t i = 0; i < study.axes.size(); ++i) {
+    if (study.axes[i].path == path) return static_cast<int>(i);
+  }
+  return -1;
+}
+
+}  // namespace pg::study
