@@ -59,7 +59,15 @@ class Loader {
  public:
   Loader(Study& study, Problems& problems)
       : study_(study), problems_(problems), fields_(study_fields(study)) {
-    for (const Field& field : fields_) known_.push_back(field.path);
+    std::set<std::string> words = {"axes", "preset", "quick"};
+    for (const Field& field : fields_) {
+      words.insert(field.path);
+      for (std::size_t dot = field.path.find('.'); dot != std::string::npos;
+           dot = field.path.find('.', dot + 1)) {
+        words.insert(field.path.substr(0, dot));
+      }
+    }
+    known_.assign(words.begin(), words.end());
   }
 
   /// Flattens a mapping into assignments; a path that is no field and no group is a problem.
@@ -166,7 +174,7 @@ class Loader {
   Study& study_;
   Problems& problems_;
   std::vector<Field> fields_;
-  std::vector<std::string> known_;
+  std::vector<std::string> known_;  ///< settings and groups, for suggestions
 };
 
 fs::path find_preset(const std::string& name, const fs::path& study_file) {

@@ -1,0 +1,165 @@
+#define BOOST_TEST_MODULE config
+#include <boost/test/unit_test.hpp>
+#include <filesystem>
+#include <string>
+
+#include "base/error.hpp"
+#include "base/files.hpp"
+#include "config/fields.hpp"
+#include "config/study.hpp"
+
+namespace {
+
+namespace fs = std::filesystem;
+using namespace pg::config;
+
+const fs::path kConfigs = fs::path(PG_SOURCE_DIR) / "configs";
+
+/// A study file that lives as long as the test.
+class StudyFile {
+ public:
+  explicit StudyFile(const std::string& text)
+      : path_(fs::temp_directory_path() / ("pg-config-" + std::to_string(::getpid()) + ".yaml")) {
+    pg::write_file(path_, text);
+  }
+  ~StudyFile() { fs::remove(path_); }
+  [[nodiscard]] Study load(const LoadOptions& options = {}) const {
+    return load_study(path_, options);
+  }
+  [[nodiscard]] std::string complaint(const LoadOptions& options = {}) const {
+    try {
+      (void)load(options);
+    } catch (const pg::InvalidInput& error) {
+      BOOST_TEST(static_cast<int>(error.exit_code()) == 64);
+      return error.what();
+    }
+    return {};
+  }
+
+ private:
+  fs::path path_;
+};
+
+bool mentions(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(the_default_study_is_the_grid_of_the_source) {
+  const Study study = load_study(kConfigs / "studies" / "batch_scaling.yaml", {});
+  BOOST_TEST(study.axes.size() == 2U);
+  BOOST_TEST(study.axes[0].path == "train.batch");
+  BOOST_TEST((study.axes[0].values ==
+              std::vector<std::string>{"8", "16", "32", "64", "128", "256", "512"}));
+  BOOST_TEST(study.axes[1].values.size() == 7U);
+  BOOST_TEST(study.axes[1].values.front() == "3e-05");
+  BOOST_TEST(study.axes[1].values.back() == "0.03");
+  BOOST_TEST(study.base.train.steps == 5000);
+  BOOST_TEST(study.base.schedule.warmup_steps == 100);
+  BOOST_TEST(study.base.optimizer.beta2 == 0.999);
+  BOOST_TEST(study.base.optimizer.weight_decay == 0.01);
+  BOOST_TEST(study.base.optimizer.clip == 1.0);
+  BOOST_TEST(study.base.train.seed == 42U);
+  BOOST_TEST(study.base.model.d_ff == 128);
+}
+
+BOOST_AUTO_TEST_CASE(quick_changes_the_size_and_keeps_the_49_cells) {
+  const Study study =
+      load_study(kConfigs / "studies" / "batch_scaling.yaml", {.quick = true, .overrides = {}});
+  BOOST_TEST(study.base.train.steps < 1000);
+  BOOST_TEST(study.axes[0].values.size() * study.axes[1].values.size() == 49U);
+  BOOST_TEST(study.name != "batch_scaling");
+}
+
+BOOST_AUTO_TEST_CASE(command_line_wins_over_study_over_preset_over_default) {
+  const StudyFile file(
+      "name: x\npreset: nano-upstream\nmodel:\n  n_heads: 2\ntrain:\n  steps: 200\n");
+  Study study = file.load({.quick = false, .overrides = {"train.steps=300"}});
+  BOOST_TEST(study.base.model.d_ff == 256);   // preset over default 128
+  BOOST_TEST(study.base.model.n_heads == 2);  // study over preset 4
+  BOOST_TEST(study.base.train.steps == 300);
+  BOOST_TEST(file.load().base.train.steps == 200);
+}
+
+BOOST_AUTO_TEST_CASE(all_problems_are_reported_at_once_with_their_lines) {
+  const StudyFile file(
+      "name: x\n"
+      "trian:\n"
+      "  steps: 5\n"
+      "model:\n"
+      "  n_layers: many\n"
+      "  d_modle: 64\n"
+      "optimizer:\n"
+      "  lr: -1\n"
+      "schedule:\n"
+      "  kind: cosin\n"
+      "axes:\n"
+      "  train.batch: []\n"
+      "  optimizer.rl: [1]\n"
+      "  data.corpus: [a, b]\n");
+  const std::string text = file.complaint();
+  BOOST_TEST_MESSAGE(text);
+  for (const char* part :
+       {"8 problems", ".yaml:2: unknown setting 'trian'", "did you mean train",
+        ".yaml:5: model.n_layers", "found 'many', expected an integer >= 1",
+        ".yaml:6: unknown setting 'model.d_modle'", "did you mean model.d_model?",
+        ".yaml:8: optimizer.lr: found '-1', expected a number > 0", ".yaml:10: schedule.kind",
+        "did you mean cosine?", ".yaml:12: axes.train.batch", ".yaml:13: axes.optimizer.rl",
+        "did you mean optimizer.lr?", ".yaml:14: axes.data.corpus"}) {
+    BOOST_TEST(mentions(text, part), "missing: " << part);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(impossible_combinations_are_found_in_the_base_and_along_the_axes) {
+  const StudyFile file("name: x\naxes:\n  model.n_heads: [4, 5]\n");
+  BOOST_TEST(mentions(file.complaint(), "no multiple of model.n_heads = 5"));
+  const StudyFile steps("name: x\ntrain:\n  steps: 50\n");
+  BOOST_TEST(mentions(steps.complaint(), "schedule.warmup_steps = 100 exceeds train.steps = 50"));
+  BOOST_TEST(mentions(steps.complaint(), "eval.tail_steps = 100 exceeds train.steps = 50"));
+}
+
+BOOST_AUTO_TEST_CASE(broken_yaml_and_repeated_keys_and_values_are_named) {
+  BOOST_TEST(mentions(StudyFile("name: [x\n").complaint(), "not valid YAML"));
+  BOOST_TEST(mentions(StudyFile("train:\n  steps: 500\n  steps: 600\n").complaint(), "twice"));
+  BOOST_TEST(mentions(StudyFile("axes:\n  optimizer.lr: [1e-3, 0.001]\n").complaint(),
+                      "0.001 appears twice"));
+  BOOST_TEST(mentions(StudyFile("preset: nonesuch\n").complaint(), "no model preset 'nonesuch'"));
+  BOOST_TEST(mentions(StudyFile("just text\n").complaint(), "expected: a YAML mapping"));
+  BOOST_TEST(
+      mentions(StudyFile("name: x\n").complaint({.quick = true, .overrides = {}}), "--quick"));
+  BOOST_TEST(mentions(StudyFile("name: x\n").complaint({.quick = false, .overrides = {"abc"}}),
+                      "expected path=value"));
+}
+
+BOOST_AUTO_TEST_CASE(what_is_printed_reads_back_as_the_same_study) {
+  const Study study =
+      load_study(kConfigs / "studies" / "batch_scaling.yaml",
+                 {.quick = true, .overrides = {"gate.unit=paglu", "gate.alpha=0.25"}});
+  const StudyFile printed(print_study(study));
+  const Study again = printed.load();
+  BOOST_TEST(differences(study, again).empty());
+  BOOST_TEST(print_study(again) == print_study(study));
+
+  const Study other = load_study(kConfigs / "studies" / "batch_scaling.yaml", {});
+  bool steps_named = false;
+  for (const std::string& line : differences(study, other)) {
+    steps_named = steps_named || mentions(line, "train.steps");
+  }
+  BOOST_TEST(steps_named);
+}
+
+BOOST_AUTO_TEST_CASE(every_field_prints_and_sets_its_own_value) {
+  Study study;
+  for (const Field& field : study_fields(study)) {
+    BOOST_TEST(field.set(field.get()) == "", field.path << " refuses its own default");
+    BOOST_TEST(!field.meaning.empty(), field.path << " has no meaning");
+  }
+}
+
+BOOST_AUTO_TEST_CASE(single_settings_are_read_and_replaced_by_path) {
+  const Settings settings;
+  BOOST_TEST(value_of(with(settings, "optimizer.lr", "3e-4"), "optimizer.lr") == "0.0003");
+  BOOST_CHECK_THROW((void)with(settings, "optimizer.lr", "x"), pg::InvalidInput);
+  BOOST_CHECK_THROW((void)with(settings, "no.such", "1"), pg::InvalidInput);
+}
