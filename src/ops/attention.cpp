@@ -73,7 +73,7 @@ void exponentiate_rows(float* scores, std::int64_t stride, std::int64_t n_rows, 
       sum = hn::Add(sum, e);
       store(e, scores + i, count);
     });
-    std::fill(scores + seen, scores + n_keys, 0.0F);
+    store_zeros(scores + seen, n_keys - seen);
     inverse_n[row] = 1.0F / sum_lanes(sum);
   }
 }
@@ -117,8 +117,8 @@ void softmax_backward_rows(float* scores, float* dp, std::int64_t stride, std::i
       store(p, scores + i, count);
       store(hn::Mul(hn::Mul(p, pull), set(factor)), dp + i, count);
     });
-    std::fill(scores + seen, scores + n_keys, 0.0F);
-    std::fill(dp + seen, dp + n_keys, 0.0F);
+    store_zeros(scores + seen, n_keys - seen);
+    store_zeros(dp + seen, n_keys - seen);
   }
 }
 

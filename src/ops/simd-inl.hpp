@@ -36,10 +36,16 @@ HWY_INLINE void for_each_vector(std::int64_t n, Body&& body) {
 HWY_INLINE Vec load(const float* from, std::int64_t count, float fill = 0.0F) {
   const Floats d;
   if (count == static_cast<std::int64_t>(hn::Lanes(d))) return hn::LoadU(d, from);
+  const auto some = static_cast<std::size_t>(count);
+#if HWY_MEM_OPS_MIGHT_FAULT
   HWY_ALIGN float buffer[hn::MaxLanes(d)];
   hn::Store(hn::Set(d, fill), d, buffer);
-  std::memcpy(buffer, from, static_cast<std::size_t>(count) * sizeof(float));
+  std::memcpy(buffer, from, some * sizeof(float));
   return hn::Load(d, buffer);
+#else
+  const auto mask = hn::FirstN(d, some);
+  return hn::IfThenElse(mask, hn::MaskedLoad(mask, d, from), hn::Set(d, fill));
+#endif
 }
 
 HWY_INLINE void store(Vec value, float* to, std::int64_t count) {
@@ -48,9 +54,19 @@ HWY_INLINE void store(Vec value, float* to, std::int64_t count) {
     hn::StoreU(value, d, to);
     return;
   }
+  const auto some = static_cast<std::size_t>(count);
+#if HWY_MEM_OPS_MIGHT_FAULT
   HWY_ALIGN float buffer[hn::MaxLanes(d)];
   hn::Store(value, d, buffer);
-  std::memcpy(to, buffer, static_cast<std::size_t>(count) * sizeof(float));
+  std::memcpy(to, buffer, some * sizeof(float));
+#else
+  hn::BlendedStore(value, hn::FirstN(d, some), d, to);
+#endif
+}
+
+HWY_INLINE void store_zeros(float* to, std::int64_t n) {
+  for_each_vector(
+      n, [&](std::int64_t i, std::int64_t count) HWY_ATTR { store(set(0.0F), to + i, count); });
 }
 
 HWY_INLINE float sum_lanes(Vec v) {

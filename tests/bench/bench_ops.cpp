@@ -1,0 +1,168 @@
+// Times the operators at the shapes of the nano transformer (8 sequences of 256 tokens, d 64, 4
+// heads, d_ff 128), forward plus backward, the fast path beside the ATen reference. The two take
+// turns, so that a change of clock speed meets both. Usage: bench_ops [rounds]
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <functional>
+#include <vector>
+
+#include "ops/ops.hpp"
+#include "ops/reference.hpp"
+
+namespace {
+
+namespace ops = pg::ops;
+
+constexpr std::int64_t kSequences = 8, kLength = 256, kWidth = 64, kHidden = 128, kHeads = 4;
+constexpr std::int64_t kLayers = 4, kVocabulary = 65;
+constexpr double kTokens = kSequences * kLength;
+
+at::Tensor leaf(at::IntArrayRef sizes) {
+  return (0.1 * at::randn(sizes)).set_requires_grad(true);
+}
+
+double seconds(const std::function<void()>& body) {
+  const auto start = std::chrono::steady_clock::now();
+  body();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+struct Times {
+  std::vector<double> seconds;
+  [[nodiscard]] double at(double quantile) const {
+    auto sorted = seconds;
+    std::sort(sorted.begin(), sorted.end());
+    return sorted[static_cast<std::size_t>(quantile * static_cast<double>(sorted.size() - 1))];
+  }
+};
+
+/// One line: medians with least and most, the ratio, and flops / time where flops is known.
+void compare(const char* name, int rounds, double flops, const std::function<void()>& fast,
+             const std::function<void()>& reference) {
+  Times ours;
+  Times plain;
+  for (int round = -1; round < rounds; ++round) {  // round -1 warms up
+    const double a = seconds(fast);
+    const double b = seconds(reference);
+    if (round < 0) continue;
+    ours.seconds.push_back(a * 1e6);
+    plain.seconds.push_back(b * 1e6);
+  }
+  fmt::print("{:<24} {:8.0f} [{:6.0f} {:6.0f}] {:9.0f} [{:7.0f} {:7.0f}] {:6.1f}x", name,
+             ours.at(0.5), ours.at(0), ours.at(1), plain.at(0.5), plain.at(0), plain.at(1),
+             plain.at(0.5) / ours.at(0.5));
+  if (flops > 0) fmt::print(" {:7.0f} GF/s", flops / ours.at(0.5) / 1e3);
+  fmt::print("\n");
+}
+
+/// The two namespaces under one face, for code that runs on either.
+struct Fast {
+  static constexpr auto linear = &ops::linear;
+  static constexpr auto rms_norm = &ops::rms_norm;
+  static constexpr auto attention = &ops::attention;
+  static constexpr auto gate = &ops::gate;
+};
+struct Reference {
+  static constexpr auto linear = &ops::reference::linear;
+  static constexpr auto rms_norm = &ops::reference::rms_norm;
+  static constexpr auto attention = &ops::reference::attention;
+  static constexpr auto gate = &ops::reference::gate;
+};
+
+struct Layer {
+  at::Tensor norm1 = leaf({kWidth}), norm2 = leaf({kWidth});
+  at::Tensor qkv = leaf({3 * kWidth, kWidth}), out = leaf({kWidth, kWidth});
+  at::Tensor up = leaf({kHidden, kWidth}), down = leaf({kWidth, kHidden});
+};
+
+template <class Ops>
+void run_layers(const std::vector<Layer>& layers, const at::Tensor& input, const ops::Rope& rope,
+                const at::Tensor& dy) {
+  at::Tensor x = input;
+  for (const Layer& l : layers) {
+    const at::Tensor qkv = Ops::linear(Ops::rms_norm(x, l.norm1, 1e-6), l.qkv);
+    x = x + Ops::linear(Ops::attention(qkv, kHeads, true, rope), l.out);
+    const at::Tensor h = Ops::linear(Ops::rms_norm(x, l.norm2, 1e-6), l.up);
+    x = x + Ops::linear(Ops::gate(h, {}), l.down);
+  }
+  x.backward(dy);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int rounds = argc > 1 ? std::max(1, std::atoi(argv[1])) : 21;
+  at::manual_seed(1);
+  const ops::Rope rope = ops::make_rope(kLength, kWidth / kHeads, 1e4, at::kFloat);
+  fmt::print("instruction set {}, {} rounds; forward + backward in microseconds\n",
+             ops::instruction_set(), rounds);
+  fmt::print("{:<24} {:>8} {:>15} {:>9} {:>17}\n", "", "fast", "[min max]", "ATen", "[min max]");
+
+  const auto linear = [&](const char* name, std::int64_t n_in, std::int64_t n_out) {
+    const at::Tensor x = leaf({kSequences, kLength, n_in});
+    const at::Tensor w = leaf({n_out, n_in});
+    const at::Tensor dy = at::randn({kSequences, kLength, n_out});
+    compare(
+        name, rounds, 6 * kTokens * static_cast<double>(n_in * n_out),
+        [&] { ops::linear(x, w).backward(dy); },
+        [&] { ops::reference::linear(x, w).backward(dy); });
+  };
+  linear("linear 64 -> 192", kWidth, 3 * kWidth);
+  linear("linear 64 -> 64", kWidth, kWidth);
+  linear("linear 64 -> 128", kWidth, kHidden);
+  linear("linear 128 -> 64", kHidden, kWidth);
+
+  {
+    const at::Tensor qkv = leaf({kSequences, kLength, 3 * kWidth});
+    const at::Tensor dy = at::randn({kSequences, kLength, kWidth});
+    // Two products forward, four backward, over the pairs a causal query sees.
+    const double flops = 12 * kTokens * kWidth * (kLength + 1) / 2.0;
+    compare(
+        "attention", rounds, flops, [&] { ops::attention(qkv, kHeads, true, rope).backward(dy); },
+        [&] { ops::reference::attention(qkv, kHeads, true, rope).backward(dy); });
+  }
+  {
+    const at::Tensor x = leaf({kSequences, kLength, kWidth});
+    const at::Tensor scale = leaf({kWidth});
+    const at::Tensor dy = at::randn({kSequences, kLength, kWidth});
+    compare(
+        "rms_norm", rounds, 0, [&] { ops::rms_norm(x, scale, 1e-6).backward(dy); },
+        [&] { ops::reference::rms_norm(x, scale, 1e-6).backward(dy); });
+  }
+  const auto gate = [&](const char* name, const ops::GateSpec& spec) {
+    const at::Tensor h = leaf({kSequences, kLength, kHidden});
+    const at::Tensor dy = at::randn({kSequences, kLength, kHidden});
+    compare(
+        name, rounds, 0, [&] { ops::gate(h, spec).backward(dy); },
+        [&] { ops::reference::gate(h, spec).backward(dy); });
+  };
+  gate("gate gelu", {});
+  gate("gate paglu", {ops::GateUnit::paglu, ops::GateForm::self_gate, 0.5});
+  gate("gate pagelu anchored", {ops::GateUnit::pagelu, ops::GateForm::anchored, 0.5});
+  {
+    const at::Tensor logits = leaf({kSequences * kLength, kVocabulary});
+    const at::Tensor targets = at::randint(kVocabulary, {kSequences * kLength}, at::kLong);
+    compare(
+        "cross_entropy_sum", rounds, 0, [&] { ops::cross_entropy_sum(logits, targets).backward(); },
+        [&] { ops::reference::cross_entropy_sum(logits, targets).backward(); });
+  }
+  {
+    const std::vector<Layer> layers(kLayers);
+    const at::Tensor x = leaf({kSequences, kLength, kWidth});
+    const at::Tensor dy = at::randn({kSequences, kLength, kWidth});
+    const double per_token =
+        6.0 * (4 * kWidth * kWidth + 2 * kWidth * kHidden) + 12.0 * kWidth * (kLength + 1) / 2.0;
+    Times ours;
+    compare(
+        "4 layers, 2048 tokens", rounds, kLayers * kTokens * per_token,
+        [&] { ours.seconds.push_back(seconds([&] { run_layers<Fast>(layers, x, rope, dy); })); },
+        [&] { run_layers<Reference>(layers, x, rope, dy); });
+    fmt::print("tokens per second through the layers, fast path: median {:.0f}\n",
+               kTokens / ours.at(0.5));
+  }
+  return 0;
+}
