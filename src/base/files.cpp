@@ -70,18 +70,20 @@ void PendingFile::commit() {
   sync_path(folder_of(target_), O_RDONLY | O_DIRECTORY);
 }
 
+void write_in_place(const fs::path& path, std::string_view content) {
+  const Descriptor file(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+  if (file.get() < 0) throw_io("cannot write " + path.string(), errno, kSpaceHint);
+  while (!content.empty()) {
+    const ssize_t written = ::write(file.get(), content.data(), content.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) throw_io("cannot write " + path.string(), errno, kSpaceHint);
+    content.remove_prefix(static_cast<std::size_t>(written));
+  }
+}
+
 void write_file(const fs::path& path, std::string_view content) {
   PendingFile pending(path);
-  {
-    const Descriptor file(pending.path(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
-    if (file.get() < 0) throw_io("cannot write " + path.string(), errno, kSpaceHint);
-    while (!content.empty()) {
-      const ssize_t written = ::write(file.get(), content.data(), content.size());
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) throw_io("cannot write " + path.string(), errno, kSpaceHint);
-      content.remove_prefix(static_cast<std::size_t>(written));
-    }
-  }
+  write_in_place(pending.path(), content);
   pending.commit();
 }
 

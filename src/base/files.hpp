@@ -30,6 +30,9 @@ class PendingFile {
   bool committed_ = false;
 };
 
+/// Makes or overwrites a file in place, unsynced: for PendingFile::path(). Throws IoError.
+void write_in_place(const std::filesystem::path& path, std::string_view content);
+
 /// Replaces the file's content in one step. Throws IoError.
 void write_file(const std::filesystem::path& path, std::string_view content);
 

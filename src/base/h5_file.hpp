@@ -12,8 +12,14 @@
 
 namespace pg::h5 {
 
-/// Writes a new file; every dataset carries a Fletcher-32 checksum that HDF5 checks on reading.
-/// close() flushes and reports what went wrong; without it the destructor closes silently.
+/// "1.10.8", of the library at run time.
+std::string library_version();
+
+/// Builds a file in memory; close() writes it to `path`, in place. Before the HDF5 image stands a
+/// block of 512 bytes (a "user block", which HDF5 tools skip) with the SHA-256 of all that follows;
+/// Reader checks it, so that no damaged byte goes unnoticed. The library itself touches no disk,
+/// here and in Reader: it does not survive a failed write, and takes a locked or unreadable file
+/// for a damaged one. Throws IoError. Without close() nothing is written.
 class Writer {
  public:
   explicit Writer(const std::filesystem::path& path);
@@ -23,6 +29,7 @@ class Writer {
 
   void attribute(const std::string& name, double value);
   void attribute(const std::string& name, std::int64_t value);
+  /// At most 64,000 bytes, without a zero byte.
   void attribute(const std::string& name, const std::string& value);
   /// `name` may contain groups ("train/loss"); they are made.
   void dataset(const std::string& name, const std::vector<double>& values);
@@ -36,7 +43,7 @@ class Writer {
 
 class Reader {
  public:
-  /// Throws IoError if the file is missing, InvalidInput if it is not a whole HDF5 file.
+  /// Throws IoError if the file cannot be read, InvalidInput if it is not a whole HDF5 file.
   explicit Reader(const std::filesystem::path& path);
   ~Reader();
   Reader(const Reader&) = delete;

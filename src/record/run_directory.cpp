@@ -27,7 +27,7 @@ Scan scan_trials(const RunDirectory& run) {
   for (const auto& entry : std::filesystem::directory_iterator(run.trials_folder(), failure)) {
     const std::string id = entry.path().filename().string();
     const auto file = run.metrics_file(id);
-    if (!std::filesystem::exists(file)) continue;
+    if (!std::filesystem::exists(file, failure)) continue;
     try {
       scan.records.push_back(read_trial(file));
     } catch (const Error& error) {
@@ -75,6 +75,7 @@ void write_results_csv(const std::filesystem::path& file, const std::vector<Tria
     table.columns.emplace_back(name);
   }
   for (const TrialSummary& s : rows) {
+    require(s.varied.size() == rows.front().varied.size(), "the same varied settings in all rows");
     std::vector<std::string> cells = {s.id, s.stage, to_string(s.status)};
     for (const auto& [path, value] : s.varied) cells.push_back(value);
     // A diverged trial has no loss: an empty cell, not a number that a reader might average.
