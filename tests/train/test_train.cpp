@@ -1,0 +1,241 @@
+#define BOOST_TEST_MODULE train
+#include <ATen/ATen.h>
+
+#include <boost/math/distributions/students_t.hpp>
+#include <boost/test/unit_test.hpp>
+#include <cmath>
+#include <functional>
+#include <numeric>
+
+#include "base/error.hpp"
+#include "base/random.hpp"
+#include "data/synthetic.hpp"
+#include "train/chunk_tree.hpp"
+#include "train/schedule.hpp"
+#include "train/summary_statistics.hpp"
+#include "train/trainer.hpp"
+
+namespace {
+
+namespace tt = boost::test_tools;
+
+pg::data::Corpus small_corpus() {
+  return pg::data::synthetic_corpus({.symbols = 8, .length = 5000, .seed = 3}, 0.1);
+}
+
+pg::config::Settings small_settings() {
+  pg::config::Settings s;
+  s.model.n_layers = 1;
+  s.model.d_model = 16;
+  s.model.n_heads = 2;
+  s.model.d_ff = 16;
+  s.data.sequence_length = 16;
+  s.train.steps = 40;
+  s.train.batch = 10;
+  s.train.chunk = 4;
+  s.schedule.warmup_steps = 5;
+  s.optimizer.lr = 1e-2;
+  s.eval.interval = 10;
+  s.eval.tail_steps = 10;
+  s.eval.tail_interval = 2;
+  s.eval.sequences = 10;
+  return s;
+}
+
+pg::record::TrialRecord train(const pg::config::Settings& s, const pg::data::Corpus& corpus) {
+  pg::train::use_one_thread();
+  pg::record::TrialRecord record;
+  BOOST_REQUIRE(pg::train::Trainer(s, corpus).run([](const auto&) { return true; }, record));
+  return record;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(warm_up_is_linear_and_does_not_compound) {
+  const pg::config::ScheduleSettings schedule{"constant", 100, 0};
+  double sum = 0;
+  for (std::int64_t t = 0; t < 5000; ++t) {
+    const double lr = pg::train::learning_rate(1e-3, schedule, 5000, t);
+    BOOST_TEST(lr == 1e-3 * std::min(1.0, (static_cast<double>(t) + 1) / 100),
+               tt::tolerance(1e-14));
+    sum += lr / 1e-3;
+  }
+  // A compounding warm-up (lr multiplied by (t + 1) / W at every step) would leave about 1.01.
+  BOOST_TEST(sum == 4950.5, tt::tolerance(1e-12));
+}
+
+BOOST_AUTO_TEST_CASE(schedules_end_where_they_should) {
+  for (const char* kind : {"linear", "cosine"}) {
+    const pg::config::ScheduleSettings schedule{kind, 10, 0.1};
+    const auto lr = [&](std::int64_t t) { return pg::train::learning_rate(2.0, schedule, 111, t); };
+    BOOST_TEST(lr(9) == 2.0, tt::tolerance(1e-14));
+    BOOST_TEST(lr(110) == 0.2, tt::tolerance(1e-14));
+    BOOST_TEST(lr(59) + lr(60) == 2.0 * (1.1),
+               tt::tolerance(0.02));  // half way: the mean of both ends
+    for (std::int64_t t = 10; t < 111; ++t) BOOST_TEST(lr(t) <= lr(t - 1));
+  }
+  const pg::config::ScheduleSettings no_warmup{"linear", 0, 0};
+  BOOST_TEST(pg::train::learning_rate(1.0, no_warmup, 11, 0) == 1.0);
+  BOOST_TEST(pg::train::learning_rate(1.0, no_warmup, 11, 10) == 0.0);
+  BOOST_TEST(pg::train::learning_rate(1.0, no_warmup, 1, 0) == 0.0);
+}
+
+BOOST_AUTO_TEST_CASE(chunk_tree_has_the_promised_shape) {
+  // An independent recursive definition: split at the largest power of two below the count.
+  std::vector<at::Tensor> leaves;
+  const pg::random::Stream stream(1, pg::random::Purpose::test);
+  for (std::uint64_t i = 0; i < 23; ++i) {
+    at::Tensor leaf = at::empty({17}, at::kFloat);
+    for (std::int64_t j = 0; j < 17; ++j) {
+      leaf.data_ptr<float>()[j] = static_cast<float>(
+          stream.normal(i * 17 + static_cast<std::uint64_t>(j)) * std::pow(10.0, j % 5));
+    }
+    leaves.push_back(leaf);
+  }
+  const std::function<at::Tensor(std::size_t, std::size_t)> sum = [&](std::size_t first,
+                                                                      std::size_t n) {
+    if (n == 1) return leaves[first].clone();
+    std::size_t half = 1;
+    while (half * 2 < n) half *= 2;
+    return sum(first, half) + sum(first + half, n - half);
+  };
+  pg::train::ChunkTree tree;
+  bool fold_differs = false;
+  for (std::size_t n = 1; n <= leaves.size(); ++n) {
+    at::Tensor fold = at::zeros({17});
+    for (std::size_t i = 0; i < n; ++i) {
+      tree.add(leaves[i], static_cast<double>(i));
+      fold += leaves[i];
+    }
+    const auto result = tree.finish();
+    BOOST_TEST(result.gradient.equal(sum(0, n)), n << " leaves");
+    BOOST_TEST(result.loss == static_cast<double>(n * (n - 1) / 2));
+    fold_differs = fold_differs || !fold.equal(result.gradient);
+  }
+  BOOST_TEST(fold_differs);  // the order matters, so the equality above says something
+}
+
+BOOST_AUTO_TEST_CASE(window_statistics_of_independent_noise_and_of_drift) {
+  const pg::random::Stream stream(7, pg::random::Purpose::test);
+  std::vector<double> x(100);
+  std::iota(x.begin(), x.end(), 4901.0);
+  int rejected = 0;
+  int covered = 0;
+  constexpr int kRepeats = 2000;
+  for (int r = 0; r < kRepeats; ++r) {
+    std::vector<double> y(100);
+    for (std::size_t i = 0; i < y.size(); ++i) {
+      y[i] = 2 + 0.01 * stream.normal(static_cast<std::uint64_t>(r) * 100 + i);
+    }
+    const auto w = pg::train::window_statistics(x, y);
+    rejected += w.drift_p < 0.05 ? 1 : 0;
+    covered += std::abs(w.mean - 2) < 1.984 * w.mean_se ? 1 : 0;
+  }
+  BOOST_TEST(rejected < kRepeats * 0.07);  // nominal 5 %; the clipped r1 makes it cautious
+  BOOST_TEST(rejected > kRepeats * 0.02);
+  BOOST_TEST(covered > kRepeats * 0.94);
+
+  std::vector<double> falling(100);
+  for (std::size_t i = 0; i < 100; ++i) {
+    falling[i] = 2 - 1e-3 * static_cast<double>(i) + 0.005 * stream.normal(1'000'000 + i);
+  }
+  const auto w = pg::train::window_statistics(x, falling);
+  BOOST_TEST(w.drift_per_step == -1e-3, tt::tolerance(0.1));
+  BOOST_TEST(w.drift_p < 1e-6);
+}
+
+BOOST_AUTO_TEST_CASE(window_statistics_allow_for_autocorrelation) {
+  // A first-order process with r = 0.8: a plain standard error would be three times too small.
+  const pg::random::Stream stream(8, pg::random::Purpose::test);
+  std::vector<double> x(200);
+  std::iota(x.begin(), x.end(), 1.0);
+  int covered = 0;
+  int naive = 0;
+  constexpr int kRepeats = 1000;
+  for (int r = 0; r < kRepeats; ++r) {
+    std::vector<double> y(200);
+    double state = stream.normal(static_cast<std::uint64_t>(r) * 300 + 299) / 0.6;
+    for (std::size_t i = 0; i < y.size(); ++i) {
+      state = 0.8 * state + stream.normal(static_cast<std::uint64_t>(r) * 300 + i);
+      y[i] = state;
+    }
+    const auto w = pg::train::window_statistics(x, y);
+    covered += std::abs(w.mean) < 2 * w.mean_se ? 1 : 0;
+    naive += std::abs(w.mean) < 2 * w.sd / std::sqrt(200.0) ? 1 : 0;
+  }
+  BOOST_TEST(covered > kRepeats * 0.90);
+  BOOST_TEST(naive < kRepeats * 0.60);
+}
+
+BOOST_AUTO_TEST_CASE(the_record_holds_what_the_settings_ask_for) {
+  const auto corpus = small_corpus();
+  const auto record = train(small_settings(), corpus);
+  const auto& s = record.summary;
+  BOOST_TEST((s.status == pg::record::TrialStatus::finished));
+  BOOST_TEST(record.train_step.size() == 40U);
+  BOOST_TEST(record.train_step.front() == 1);
+  BOOST_TEST((record.val_step == std::vector<std::int64_t>{10, 20, 30, 32, 34, 36, 38, 40}));
+  BOOST_TEST(s.n_tail_evals == 5);
+  const double mean = std::accumulate(record.val_loss.begin() + 3, record.val_loss.end(), 0.0) / 5;
+  BOOST_TEST(s.final_val_loss == mean, tt::tolerance(1e-14));
+  BOOST_TEST(s.tokens == 40 * 10 * 16);
+  BOOST_TEST(s.epochs == 6400.0 / 4500.0, tt::tolerance(0.01));
+  BOOST_TEST(record.train_loss.front() == std::log(8.0), tt::tolerance(0.05));
+  BOOST_TEST(s.final_val_loss < std::log(8.0) - 0.1);
+  BOOST_TEST(s.parameter_hash.size() == 64U);
+}
+
+BOOST_AUTO_TEST_CASE(the_same_settings_give_the_same_bits_and_others_do_not) {
+  const auto corpus = small_corpus();
+  auto settings = small_settings();
+  const auto first = train(settings, corpus);
+  const auto second = train(settings, corpus);
+  BOOST_TEST(first.summary.parameter_hash == second.summary.parameter_hash);
+  BOOST_TEST(first.train_loss == second.train_loss, tt::per_element());
+  settings.train.seed = 43;
+  BOOST_TEST(train(settings, corpus).summary.parameter_hash != first.summary.parameter_hash);
+}
+
+BOOST_AUTO_TEST_CASE(the_loss_cannot_beat_the_entropy_of_the_language) {
+  const pg::data::SyntheticSettings language{.symbols = 4, .length = 60000, .seed = 5};
+  const auto corpus = pg::data::synthetic_corpus(language, 0.1);
+  auto s = small_settings();
+  s.model.d_model = 32;
+  s.model.d_ff = 64;
+  s.model.n_layers = 2;
+  s.train.steps = 400;
+  s.train.batch = 32;
+  s.eval.sequences = 0;
+  s.schedule = {"cosine", 20, 0.05};
+  const auto record = train(s, corpus);
+  const auto chain = pg::data::synthetic_language(language);
+  const double floor = chain.window_floor(16);
+  BOOST_TEST_MESSAGE("loss " << record.summary.final_val_loss << ", floor " << floor);
+  BOOST_TEST(record.summary.final_val_loss > floor - 0.01);
+  BOOST_TEST(record.summary.final_val_loss < floor + 0.03);
+  BOOST_TEST(record.summary.final_val_loss < chain.bigram_entropy() - 0.02);  // it uses two tokens
+}
+
+BOOST_AUTO_TEST_CASE(a_diverging_trial_is_a_result) {
+  const auto corpus = small_corpus();
+  auto s = small_settings();
+  s.optimizer.lr = 1e30;
+  s.optimizer.clip = 0;
+  s.schedule.warmup_steps = 0;
+  const auto record = train(s, corpus);
+  BOOST_TEST((record.summary.status == pg::record::TrialStatus::diverged));
+  BOOST_TEST(record.summary.reason.find("non-finite") != std::string::npos);
+  BOOST_TEST(record.summary.steps < 40);
+  for (const double loss : record.train_loss) BOOST_TEST(std::isfinite(loss));
+}
+
+BOOST_AUTO_TEST_CASE(the_observer_stops_a_trial_and_a_short_corpus_is_refused) {
+  const auto corpus = small_corpus();
+  pg::record::TrialRecord record;
+  pg::train::Trainer trainer(small_settings(), corpus);
+  BOOST_TEST(!trainer.run([](const pg::train::Progress& p) { return p.step < 7; }, record));
+  BOOST_TEST(record.train_step.size() == 7U);
+  auto s = small_settings();
+  s.data.sequence_length = 600;
+  BOOST_CHECK_THROW(pg::train::Trainer(s, corpus), pg::InvalidInput);
+}
