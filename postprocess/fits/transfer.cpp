@@ -15,47 +15,6 @@ double rule_lr(const TransferRule& rule, std::int64_t batch, std::int64_t anchor
   return rule.anchor_lr * std::pow(ratio, rule.beta);
 }
 
-/// The anchor that explains most learning rates of the transfer stage; ties go to the one nearest
-/// to `expected_lr`. Nothing when no learning rate needs another anchor than the given one.
-std::optional<double> recognise_anchor(const std::vector<BatchCells>& all,
-                                       const std::vector<double>& betas, std::int64_t anchor_batch,
-                                       double given_lr, double expected_lr) {
-  struct Sample {
-    std::int64_t batch;
-    double lr;
-  };
-  std::vector<Sample> unexplained;
-  for (const BatchCells& row : all) {
-    for (const Cell& cell : row.cells) {
-      if (cell.stage != "transfer") continue;
-      const bool by_given = std::any_of(betas.begin(), betas.end(), [&](double beta) {
-        return same_lr(cell.lr, rule_lr({"", "", given_lr, beta}, row.batch, anchor_batch));
-      });
-      if (!by_given) unexplained.push_back({row.batch, cell.lr});
-    }
-  }
-  std::optional<double> best;
-  std::size_t best_count = 0;
-  for (const Sample& sample : unexplained) {
-    for (const double own_beta : betas) {
-      const double anchor = sample.lr / rule_lr({"", "", 1, own_beta}, sample.batch, anchor_batch);
-      const auto count = static_cast<std::size_t>(
-          std::count_if(unexplained.begin(), unexplained.end(), [&](const Sample& other) {
-            return std::any_of(betas.begin(), betas.end(), [&](double beta) {
-              return same_lr(other.lr, rule_lr({"", "", anchor, beta}, other.batch, anchor_batch));
-            });
-          }));
-      const auto distance = [&](double lr) { return std::abs(std::log(lr / expected_lr)); };
-      const bool nearer = best && count == best_count && distance(anchor) < distance(*best) * 0.999;
-      if (count > best_count || nearer) {
-        best = anchor;
-        best_count = count;
-      }
-    }
-  }
-  return best;
-}
-
 /// The parabola through the three usable cells nearest to ln LR, if it lies between them and no
 /// diverged cell does; else nothing.
 std::optional<double> interpolate(const BatchCells& row, double ln_lr) {
@@ -199,16 +158,13 @@ TransferTest test_transfer(const RunResults& results, const std::vector<Optimum>
   }
   const std::vector<BatchCells> all = cell_table(results, Stages::all);
   const std::vector<BatchCells> curves = cell_table(results, Stages::grid_and_refine);
-  const std::vector<double> betas = {hypotheses[0].beta, hypotheses[1].beta};
   const auto anchor = std::find_if(optima.begin(), optima.end(), [&](const Optimum& o) {
     return o.batch == test.anchor_batch && o.state != OptimumState::no_data;
   });
   std::vector<std::pair<std::string, double>> anchors = {
       {"given", results.study.transfer.anchor_lr}};
   if (anchor != optima.end()) {
-    const auto used =
-        recognise_anchor(all, betas, test.anchor_batch, anchors[0].second, anchor->lr());
-    anchors.emplace_back("optimum", used.value_or(anchor->lr()));
+    anchors.emplace_back("optimum", results.transfer_optimum_lr.value_or(anchor->lr()));
   }
   for (const auto& [name, lr] : anchors) {
     for (std::size_t h = 0; h < 2; ++h) {

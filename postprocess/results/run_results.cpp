@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "base/error.hpp"
+#include "base/files.hpp"
 #include "base/text.hpp"
 #include "config/study.hpp"
 
@@ -100,6 +102,24 @@ void refuse_mixed_corpora(const RunResults& results) {
   throw_data("the trials were trained on different corpora: " + join(parts, ", "),
              "one corpus_sha256 in all trials of a run directory",
              "move the trials of the other corpus to a run directory of their own");
+}
+
+/// The anchor of the selected trials in transfer.json: {"trials": [{id, anchor, anchor_lr}]}.
+void read_transfer_anchor(RunResults& results) {
+  const fs::path file = results.root / "transfer.json";
+  if (!fs::exists(file)) return;
+  std::set<std::string> ids;
+  for (const TrialRecord& t : results.trials) ids.insert(t.summary.id);
+  try {
+    const nlohmann::json root = nlohmann::json::parse(read_file(file));
+    for (const nlohmann::json& entry : root.at("trials")) {
+      if (entry.at("anchor") != "optimum" || !ids.contains(entry.at("id"))) continue;
+      const double lr = entry.at("anchor_lr");
+      if (lr > 0) results.transfer_optimum_lr = lr;
+    }
+  } catch (const nlohmann::json::exception& error) {
+    results.damaged.push_back({"transfer.json", file, error.what()});
+  }
 }
 
 std::vector<double> distinct_lrs(std::vector<double> lrs) {
@@ -224,6 +244,7 @@ RunResults load_results(const fs::path& root, const std::vector<std::string>& wh
   select(results, where);
   refuse_other_axes(results);
   refuse_mixed_corpora(results);
+  read_transfer_anchor(results);
   results.planned_grid_trials = planned_grid_trials(results);
   return results;
 }

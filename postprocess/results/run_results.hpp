@@ -24,7 +24,9 @@ struct RunResults {
   bool has_study_file = false;
   std::string selection;  ///< "gate.alpha=0.5" when only a part of the trials was asked for
   std::vector<record::TrialRecord> trials;
-  std::vector<record::DamagedTrial> damaged;
+  std::vector<record::DamagedTrial> damaged;  ///< trials, and transfer.json if it is
+  /// LR* of the anchor batch as the transfer stage took it (transfer.json), if it has run.
+  std::optional<double> transfer_optimum_lr;
   std::int64_t planned_grid_trials = 0;  ///< by study.yaml's axes, else by the values seen
 };
 

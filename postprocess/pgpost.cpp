@@ -1,0 +1,158 @@
+// pgpost: fits, plots and reports a run directory; one process, no MPI.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "app/command_line.hpp"
+#include "base/error.hpp"
+#include "base/files.hpp"
+#include "base/version.hpp"
+#include "postprocess/plots/plots.hpp"
+#include "postprocess/report/run_status.hpp"
+#include "postprocess/report/written.hpp"
+
+namespace {
+
+namespace fs = std::filesystem;
+using namespace pg::post;
+
+struct Arguments {
+  std::string run_directory = ".";
+  std::string format = "text";
+  std::vector<std::string> where;
+};
+
+/// One run, fitted and judged. Results of a selection go to a folder of their own.
+struct Work {
+  RunResults results;
+  ScalingFit fit;
+  Assessment assessment;
+  fs::path output;
+};
+
+Work analyse(const Arguments& arguments) {
+  Work work;
+  work.results = load_results(arguments.run_directory, arguments.where);
+  work.fit = fit_scaling(work.results);
+  work.assessment = assess(work.results, work.fit);
+  work.output = arguments.run_directory;
+  if (!work.results.selection.empty()) work.output /= "where " + work.results.selection;
+  return work;
+}
+
+/// Everything was written, but some input was damaged: said on stderr, and the exit code tells.
+pg::ExitCode report_damage(const RunResults& results) {
+  for (const pg::record::DamagedTrial& d : results.damaged) {
+    fmt::print(stderr, "pgpost: left out {} ({}): {}\n", d.id, d.file.string(), d.reason);
+  }
+  return results.damaged.empty() ? pg::ExitCode::done : pg::ExitCode::bad_data;
+}
+
+/// Returns why there are no plots; empty when they are drawn.
+std::string try_plots(const Work& work) {
+  try {
+    draw_plots(work.output / "plots", work.results, work.fit);
+    return "";
+  } catch (const pg::IoError& error) {
+    return error.what();
+  }
+}
+
+void write_report(const Work& work, const std::string& plot_problem) {
+  pg::write_file(work.output / "scaling_fit.json",
+                 fit_json(work.results, work.fit, work.assessment));
+  pg::write_file(work.output / "RESULTS.md",
+                 results_markdown(work.results, work.fit, work.assessment, plot_problem));
+}
+
+pg::ExitCode fit_command(const Arguments& arguments) {
+  const Work work = analyse(arguments);
+  const std::string plot_problem = try_plots(work);
+  write_report(work, plot_problem);
+  fmt::print("{}", arguments.format == "json" ? fit_json(work.results, work.fit, work.assessment)
+                                              : fit_text(work.fit, work.assessment));
+  if (arguments.format == "text") {
+    fmt::print("\nwritten to {}: scaling_fit.json, RESULTS.md{}\n", work.output.string(),
+               plot_problem.empty() ? ", plots/" : "");
+  }
+  const pg::ExitCode damage = report_damage(work.results);
+  if (!plot_problem.empty()) {
+    fmt::print(stderr, "pgpost: {}\n", plot_problem);
+    return damage == pg::ExitCode::done ? pg::ExitCode::input_output : damage;
+  }
+  return damage;
+}
+
+pg::ExitCode plot_command(const Arguments& arguments) {
+  const Work work = analyse(arguments);
+  draw_plots(work.output / "plots", work.results, work.fit);
+  fmt::print("written to {}\n", (work.output / "plots").string());
+  return report_damage(work.results);
+}
+
+pg::ExitCode report_command(const Arguments& arguments) {
+  const Work work = analyse(arguments);
+  const bool drawn = fs::exists(work.output / "plots" / "lr_vs_batch.png");
+  write_report(work, drawn ? "" : "run pgpost plot");
+  fmt::print("written to {}: scaling_fit.json, RESULTS.md\n", work.output.string());
+  return report_damage(work.results);
+}
+
+pg::ExitCode status_command(const Arguments& arguments) {
+  const double now =
+      std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+  const RunStatus status = read_status(arguments.run_directory, now);
+  fmt::print("{}", arguments.format == "json" ? status_json(status) : status_text(status));
+  return status.damaged.empty() ? pg::ExitCode::done : pg::ExitCode::bad_data;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Arguments arguments;
+  CLI::App app("Fits, plots and reports what a pgmpi run proves.", "pgpost");
+  app.set_version_flag("--version", std::string("pgpost ") + pg::kVersion);
+  app.require_subcommand(1);
+  const auto command = [&](const char* name, const char* help) {
+    CLI::App* sub = app.add_subcommand(name, help);
+    sub->add_option("RUN_DIR", arguments.run_directory, "the run directory")->capture_default_str();
+    return sub;
+  };
+  const auto add_format = [&](CLI::App* sub) {
+    sub->add_option("--format", arguments.format, "text or json")
+        ->check(CLI::IsMember({"text", "json"}))
+        ->capture_default_str();
+  };
+  const auto add_where = [&](CLI::App* sub) {
+    sub->add_option("--where", arguments.where,
+                    "only trials with this setting; may be repeated; results go to a folder of "
+                    "their own")
+        ->type_name("PATH=VALUE")
+        ->expected(1)
+        ->take_all();
+  };
+  CLI::App* fit = command("fit", "fit the scaling law; write JSON, plots and RESULTS.md");
+  CLI::App* plot = command("plot", "draw the plots only");
+  CLI::App* report = command("report", "write scaling_fit.json and RESULTS.md only");
+  CLI::App* status = command("status", "how far a running or stopped run is");
+  for (CLI::App* sub : {fit, plot, report}) add_where(sub);
+  for (CLI::App* sub : {fit, status}) add_format(sub);
+
+  try {
+    app.parse(argc, argv);
+    pg::ExitCode code = pg::ExitCode::done;
+    if (fit->parsed()) code = fit_command(arguments);
+    if (plot->parsed()) code = plot_command(arguments);
+    if (report->parsed()) code = report_command(arguments);
+    if (status->parsed()) code = status_command(arguments);
+    return static_cast<int>(code);
+  } catch (const CLI::ParseError& error) {
+    return pg::app::end_parse(app, error);
+  } catch (...) {
+    return pg::app::end_failure("pgpost");
+  }
+}
