@@ -1,0 +1,71 @@
+// Random tensors and the two comparisons that every operator test needs.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <boost/test/unit_test.hpp>
+#include <cstring>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "ops/gate_spec.hpp"
+
+namespace pg::testing {
+
+using Tensors = std::vector<at::Tensor>;
+/// A differentiable function of some tensors.
+using Operator = std::function<at::Tensor(const Tensors&)>;
+
+/// The same normal numbers on every call; double values that float holds exactly.
+inline at::Tensor normal(at::IntArrayRef sizes, std::uint64_t seed = 1) {
+  at::manual_seed(seed);
+  return at::randn(sizes).to(at::kDouble);
+}
+
+inline double relative_error(const at::Tensor& found, const at::Tensor& truth) {
+  BOOST_REQUIRE(found.sizes() == truth.sizes());
+  const at::Tensor expected = truth.to(at::kDouble);
+  const double size = expected.norm().item<double>();
+  return (found.to(at::kDouble) - expected).norm().item<double>() / (size > 0 ? size : 1);
+}
+
+/// Equal to the last bit (so -0 is not 0).
+inline bool same_bits(const at::Tensor& a, const at::Tensor& b) {
+  const at::Tensor x = a.detach().contiguous();
+  const at::Tensor y = b.detach().contiguous();
+  return x.sizes() == y.sizes() && x.scalar_type() == y.scalar_type() &&
+         (x.numel() == 0 || std::memcmp(x.data_ptr(), y.data_ptr(), x.nbytes()) == 0);
+}
+
+/// The value of an operator, then the gradients of sum(value * weight) for each input.
+inline Tensors value_and_gradients(const Operator& op, const Tensors& inputs,
+                                   const at::Tensor& weight, at::ScalarType type) {
+  Tensors leaves;
+  for (const auto& input : inputs) {
+    leaves.push_back(input.detach().to(type).clone().set_requires_grad(true));
+  }
+  const at::Tensor value = op(leaves);
+  value.backward(weight.to(value.scalar_type()).expand_as(value));
+  Tensors results = {value.detach()};
+  for (const auto& leaf : leaves) results.push_back(leaf.grad());
+  return results;
+}
+
+inline std::vector<ops::GateSpec> all_gates() {
+  std::vector<ops::GateSpec> specs = {{ops::GateUnit::gelu, ops::GateForm::self_gate, 0.5}};
+  for (const auto unit : {ops::GateUnit::paglu, ops::GateUnit::pagelu, ops::GateUnit::pareglu,
+                          ops::GateUnit::pasilu}) {
+    for (const auto form : {ops::GateForm::self_gate, ops::GateForm::anchored}) {
+      for (const double alpha : {0.0, 0.25, 0.8, 1.0}) specs.push_back({unit, form, alpha});
+    }
+  }
+  return specs;
+}
+
+inline std::string describe(const ops::GateSpec& spec) {
+  return "unit " + std::to_string(static_cast<int>(spec.unit)) + ", form " +
+         std::to_string(static_cast<int>(spec.form)) + ", alpha " + std::to_string(spec.alpha);
+}
+
+}  // namespace pg::testing

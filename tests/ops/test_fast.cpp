@@ -1,0 +1,151 @@
+// The fast float32 paths against the reference in double, values and every gradient.
+#include <boost/test/unit_test.hpp>
+
+#include "ops/ops.hpp"
+#include "ops/reference.hpp"
+#include "ops/tensors.hpp"
+
+using namespace pg;
+using namespace pg::testing;
+
+BOOST_AUTO_TEST_SUITE(fast)
+
+namespace {
+
+constexpr double kTolerance = 1e-6;
+
+/// `fast` runs in float, `truth` in double, both on the same numbers.
+void check_close(const Operator& fast, const Operator& truth, const Tensors& inputs) {
+  const at::Tensor weight = normal(truth(inputs).sizes(), 77);
+  const Tensors found = value_and_gradients(fast, inputs, weight, at::kFloat);
+  const Tensors expected = value_and_gradients(truth, inputs, weight, at::kDouble);
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    BOOST_TEST(relative_error(found[i], expected[i]) < kTolerance,
+               (i == 0 ? "value" : "gradient " + std::to_string(i))
+                   << " off by " << relative_error(found[i], expected[i]));
+  }
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(linear_matches) {
+  for (const auto& [rows, n_in, n_out] : std::vector<std::array<std::int64_t, 3>>{
+           {1, 1, 1}, {7, 5, 3}, {64, 64, 192}, {65, 17, 65}, {300, 128, 64}, {513, 24, 48}}) {
+    BOOST_TEST_CONTEXT(rows << " x " << n_in << " -> " << n_out) {
+      check_close([](const Tensors& in) { return ops::linear(in[0], in[1]); },
+                  [](const Tensors& in) { return ops::reference::linear(in[0], in[1]); },
+                  {normal({rows, n_in}), normal({n_out, n_in}, 2)});
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(rms_norm_matches) {
+  for (const auto& [rows, d] : std::vector<std::array<std::int64_t, 2>>{
+           {1, 2}, {3, 7}, {5, 16}, {200, 64}, {2048, 65}, {3, 1000}}) {
+    BOOST_TEST_CONTEXT(rows << " x " << d) {
+      check_close([](const Tensors& in) { return ops::rms_norm(in[0], in[1], 1e-6); },
+                  [](const Tensors& in) { return ops::reference::rms_norm(in[0], in[1], 1e-6); },
+                  {normal({rows, d}), normal({d}, 2)});
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(every_gate_matches) {
+  for (const auto& spec : all_gates()) {
+    BOOST_TEST_CONTEXT(describe(spec)) {
+      check_close([&](const Tensors& in) { return ops::gate(in[0], spec); },
+                  [&](const Tensors& in) { return ops::reference::gate(in[0], spec); },
+                  {3 * normal({13, 37})});
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(attention_matches) {
+  for (const std::int64_t t : {1, 7, 64, 65, 200}) {
+    for (const std::int64_t d_head : {8, 16, 24}) {
+      for (const bool causal : {true, false}) {
+        for (const bool with_rope : {true, false}) {
+          BOOST_TEST_CONTEXT("t " << t << " d_head " << d_head << " causal " << causal << " rope "
+                                  << with_rope) {
+            const auto attend = [&](auto function, at::ScalarType type) -> Operator {
+              std::optional<ops::Rope> rope;
+              if (with_rope) rope = ops::make_rope(t + 5, d_head, 1e4, type);
+              return [=](const Tensors& in) { return function(in[0], 3, causal, rope); };
+            };
+            check_close(attend(&ops::attention, at::kFloat),
+                        attend(&ops::reference::attention, at::kDouble),
+                        {normal({2, t, 3 * 3 * d_head})});
+          }
+        }
+      }
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(attention_survives_large_scores) {
+  // Scores of several hundred: exp of them is not finite without the subtraction of the maximum.
+  const auto attend = [](auto function) -> Operator {
+    return [=](const Tensors& in) { return function(in[0], 2, true, std::nullopt); };
+  };
+  const at::Tensor qkv = 8 * normal({1, 70, 3 * 32});
+  const Tensors found =
+      value_and_gradients(attend(&ops::attention), {qkv}, at::ones({}), at::kFloat);
+  const Tensors expected =
+      value_and_gradients(attend(&ops::reference::attention), {qkv}, at::ones({}), at::kDouble);
+  BOOST_TEST(relative_error(found[0], expected[0]) < 1e-4);
+  BOOST_TEST(relative_error(found[1], expected[1]) < 1e-3);
+}
+
+BOOST_AUTO_TEST_CASE(cross_entropy_matches) {
+  for (const auto& [n, v] :
+       std::vector<std::array<std::int64_t, 2>>{{1, 1}, {1, 2}, {7, 65}, {200, 16}, {3, 5000}}) {
+    BOOST_TEST_CONTEXT(n << " x " << v) {
+      const at::Tensor targets = at::arange(n, at::kLong).mul(31).remainder(v);
+      check_close(
+          [&](const Tensors& in) { return ops::cross_entropy_sum(in[0], targets); },
+          [&](const Tensors& in) { return ops::reference::cross_entropy_sum(in[0], targets); },
+          {3 * normal({n, v})});
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(cross_entropy_survives_large_logits) {
+  const at::Tensor logits = at::tensor({1000.0F, 0.0F, -1000.0F, 999.0F}).view({1, 4});
+  const auto loss = [&](std::int64_t target) {
+    return ops::cross_entropy_sum(logits, at::tensor({target}, at::kLong)).item<double>();
+  };
+  const double log_sum = 1000 + std::log1p(std::exp(-1.0));
+  BOOST_TEST(loss(0) == log_sum - 1000, boost::test_tools::tolerance(1e-6));
+  BOOST_TEST(loss(1) == log_sum, boost::test_tools::tolerance(1e-9));
+  BOOST_TEST(loss(2) == log_sum + 1000, boost::test_tools::tolerance(1e-9));
+}
+
+BOOST_AUTO_TEST_CASE(strided_inputs_give_the_result_of_contiguous_ones) {
+  const at::Tensor x = normal({12, 5, 10}).to(at::kFloat);
+  const at::Tensor strided = x.transpose(0, 2);  // (10, 5, 12)
+  const at::Tensor dense = strided.contiguous();
+  const at::Tensor w = normal({12, 7}, 2).to(at::kFloat).t();  // (7, 12), not contiguous
+  const at::Tensor scale = normal({24}, 3).to(at::kFloat).slice(0, 0, 24, 2);
+  const auto rope = ops::make_rope(5, 4, 1e4, at::kFloat);
+  BOOST_TEST(same_bits(ops::linear(strided, w), ops::linear(dense, w.contiguous())));
+  BOOST_TEST(same_bits(ops::rms_norm(strided, scale, 1e-6),
+                       ops::rms_norm(dense, scale.contiguous(), 1e-6)));
+  BOOST_TEST(same_bits(ops::gate(strided, {}), ops::gate(dense, {})));
+  BOOST_TEST(
+      same_bits(ops::attention(strided, 1, true, rope), ops::attention(dense, 1, true, rope)));
+  const at::Tensor logits = x.select(2, 0).t();
+  const at::Tensor targets = at::zeros({5, 2}, at::kLong).select(1, 0);
+  BOOST_TEST(same_bits(ops::cross_entropy_sum(logits, targets),
+                       ops::cross_entropy_sum(logits.contiguous(), targets.contiguous())));
+}
+
+BOOST_AUTO_TEST_CASE(an_expanded_gradient_is_understood) {
+  // sum() hands back a gradient of stride 0.
+  const at::Tensor x = normal({4, 6}).to(at::kFloat).set_requires_grad(true);
+  const at::Tensor w = normal({3, 6}, 2).to(at::kFloat).set_requires_grad(true);
+  ops::linear(x, w).sum().backward();
+  BOOST_TEST(relative_error(x.grad(), w.detach().sum(0).expand({4, 6})) < kTolerance);
+  BOOST_TEST(relative_error(w.grad(), x.detach().sum(0).expand({3, 6})) < kTolerance);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
