@@ -221,7 +221,7 @@ BOOST_AUTO_TEST_CASE(a_scan_sorts_and_lists_the_damaged) {
     record.summary.stage = stage;
     write_trial(run.metrics_file(id), record);
   };
-  put("b0064_t", "transfer");
+  put("b0001_t", "transfer");
   put("b0064_b", "grid");
   put("b0008_r", "refine");
   put("b0064_a", "grid");
@@ -234,7 +234,7 @@ BOOST_AUTO_TEST_CASE(a_scan_sorts_and_lists_the_damaged) {
   const Scan scan = scan_trials(run);
   std::vector<std::string> ids;
   for (const TrialRecord& record : scan.records) ids.push_back(record.summary.id);
-  const std::vector<std::string> expected = {"b0064_a", "b0064_b", "b0512_z", "b0008_r", "b0064_t"};
+  const std::vector<std::string> expected = {"b0064_a", "b0064_b", "b0512_z", "b0008_r", "b0001_t"};
   BOOST_TEST(ids == expected, boost::test_tools::per_element());
   BOOST_REQUIRE(scan.damaged.size() == 2U);
   BOOST_TEST(scan.damaged[0].id == "b0008_cut");
