@@ -171,8 +171,9 @@ Optimum find_optimum(const BatchCells& row, const LossNoise& noise, const LossNo
   optimum.converged = cell.converged;
   optimum.epochs = cell.epochs;
   optimum.non_unimodal = has_second_dip(cells);
-  for (const Cell* other : cells) {
-    if (other != &cell && other->loss - cell.loss < std::sqrt(2.0) * noise.sd) optimum.tied = true;
+  for (std::size_t i = 0; i < cells.size(); ++i) {
+    const bool neighbour = i + 1 >= best && i <= best + 1;
+    if (!neighbour && cells[i]->loss - cell.loss < std::sqrt(2.0) * noise.sd) optimum.tied = true;
   }
 
   const bool open_below = best == 0 && !diverged_beyond(row, cell.lr, false);

@@ -45,7 +45,7 @@ struct Optimum {
   std::optional<double> quadratic_se;
   bool beside_diverged = false;  ///< bracketed on one side by a diverged cell only
   bool non_unimodal = false;     ///< the loss has a second dip that its own noise does not explain
-  bool tied = false;             ///< the second best cell lies within the noise of the best
+  bool tied = false;  ///< a cell beyond the neighbours lies within the noise of the lowest
   int n_usable = 0;
   int n_missing = 0;
   int n_diverged = 0;

@@ -158,13 +158,16 @@ TransferTest test_transfer(const RunResults& results, const std::vector<Optimum>
   }
   const std::vector<BatchCells> all = cell_table(results, Stages::all);
   const std::vector<BatchCells> curves = cell_table(results, Stages::grid_and_refine);
-  const auto anchor = std::find_if(optima.begin(), optima.end(), [&](const Optimum& o) {
-    return o.batch == test.anchor_batch && o.state != OptimumState::no_data;
-  });
   std::vector<std::pair<std::string, double>> anchors = {
       {"given", results.study.transfer.anchor_lr}};
-  if (anchor != optima.end()) {
-    anchors.emplace_back("optimum", results.transfer_optimum_lr.value_or(anchor->lr()));
+  if (results.transfer_optimum_lr) {
+    anchors.emplace_back("optimum", *results.transfer_optimum_lr);
+  } else {
+    for (const Optimum& o : optima) {
+      if (o.batch == test.anchor_batch && o.state == OptimumState::bracketed) {
+        anchors.emplace_back("optimum", o.lr());
+      }
+    }
   }
   for (const auto& [name, lr] : anchors) {
     for (std::size_t h = 0; h < 2; ++h) {

@@ -56,7 +56,7 @@ struct TransferTest {
 
 /// The source's step 4. Rules are the first two hypotheses of the analysis; anchors are the
 /// study's ("given") and the optimum at the anchor batch ("optimum"): the one that the transfer
-/// stage used, else this fit's own.
+/// stage used, else this fit's own if it is bracketed.
 TransferTest test_transfer(const RunResults& results, const std::vector<Optimum>& optima);
 
 }  // namespace pg::post

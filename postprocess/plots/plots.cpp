@@ -225,7 +225,7 @@ Range excess_range(const std::vector<HeatCell>& cells) {
     largest = std::max(largest, c.excess);
   }
   if (largest <= 0) return {1e-4, 1e-3};
-  const double low = std::max(std::pow(10, std::floor(std::log10(smallest))), largest * 1e-4);
+  const double low = std::max(std::pow(10, std::floor(std::log10(smallest))), largest * 1e-3);
   return {low, std::max(largest, 10 * low)};
 }
 
@@ -261,16 +261,12 @@ Picture lr_vs_batch(const RunResults& results, const ScalingFit& fit) {
     }
     plot.add(
         fmt::format("theory{}", i), theory,
-        fmt::format("using 1:2 with lines lw 2 dt {} lc rgb '{}' title \"{}: slope {:.3f} "
-                    "through the centroid\"",
-                    i + 2, hypothesis_colour(i), literal(hypotheses[i].name), hypotheses[i].beta));
+        fmt::format("using 1:2 with lines lw 2 dt {} lc rgb '{}' title \"{}: slope {:.3f}\"", i + 2,
+                    hypothesis_colour(i), literal(hypotheses[i].name), hypotheses[i].beta));
   }
-  const std::string r2 = fit.line.r2 ? fmt::format(", R^2 of the line {:.3f}", *fit.line.r2) : "";
   plot.add("line", line,
-           fmt::format("using 1:2 with lines lw 3 lc rgb '{}' title \"{}: β = {:.3f} [{:.3f}, "
-                       "{:.3f}]{}\"",
-                       colour::kBlue, headline.label, headline.beta, headline.beta_ci95.low,
-                       headline.beta_ci95.high, r2));
+           fmt::format("using 1:2 with lines lw 3 lc rgb '{}' title \"{}\"", colour::kBlue,
+                       headline.label));
   add_optima(fit, plot);
 
   double low = INFINITY;
@@ -284,19 +280,27 @@ Picture lr_vs_batch(const RunResults& results, const ScalingFit& fit) {
   if (high == 0) low = high = 1e-3;
   low /= 2.5;
   high *= 2.5;
-  const std::string key_place = headline.ok() && headline.beta < 0 ? "top right" : "bottom right";
+  std::string title = "Best learning rate by batch size: no exponent";
+  if (headline.ok()) {
+    title =
+        fmt::format("Best learning rate by batch size: β = {:.3f}, 95 % interval [{:.3f}, {:.3f}]",
+                    headline.beta, headline.beta_ci95.low, headline.beta_ci95.high);
+  }
+  if (fit.line.r2) title += fmt::format("; R^2 of the line {:.3f}", *fit.line.r2);
   Picture picture;
   picture.name = "lr_vs_batch";
+  picture.height = 850;
   picture.script =
       plot.blocks() + kFrame +
       fmt::format(
-          "set title 'Best learning rate by batch size'\n"
+          "set title \"{}\"\n"
           "set logscale xy\nset xrange [{}:{}]\nset yrange [{}:{}]\n"
           "set xtics {}\nset ytics {}\nset mytics 1\nset mxtics 1\n"
           "set xlabel 'batch size (sequences per step)'\n"
           "set ylabel 'peak learning rate'\n"
-          "set key {} Left reverse samplen 2.5 spacing 1.15 opaque box lc rgb '#cccccc'\n",
-          x.low, x.high, low, high, batch_tics(fit.optima), rate_tics(low, high), key_place) +
+          "set bmargin 9\nset key at screen 0.5, 0.015 center bottom Left reverse samplen 3 "
+          "spacing 1.15 vertical maxrows 4\n",
+          title, x.low, x.high, low, high, batch_tics(fit.optima), rate_tics(low, high)) +
       plot.command();
   picture.data = lr_table(hypotheses, fit);
   return picture;
@@ -346,7 +350,7 @@ Picture loss_heatmap(const ScalingFit& fit) {
     boxes.push_back(fmt::format("{} {}", extent, shown));
     const double share = std::log(shown / excess.low) / std::log(excess.high / excess.low);
     const bool narrow = std::log(c.high / c.low) * pixels_per_ln < 58;
-    auto& labels = share > 0.45 ? (narrow ? upright_on_dark : on_dark)
+    auto& labels = share > 0.38 ? (narrow ? upright_on_dark : on_dark)
                                 : (narrow ? upright_on_light : on_light);
     labels.push_back(fmt::format("{} {} \"{:.3f}\"", std::sqrt(c.low * c.high), c.row, c.loss));
   }
@@ -392,8 +396,8 @@ Picture loss_heatmap(const ScalingFit& fit) {
           "set xlabel 'peak learning rate'\n"
           "set ylabel 'batch size (sequences per step)'\n"
           "set cblabel 'loss above the lowest of the batch (nats per token)' offset 1\n"
-          "set rmargin 16\nset bmargin 6\n"
-          "set key at graph 0.5, screen 0.035 center center horizontal\n",
+          "set rmargin 12\nset bmargin 6\n"
+          "set key at graph 0.5, screen 0.035 center center horizontal Left reverse samplen 2\n",
           low, high, static_cast<double>(fit.cells.size()) - 0.5, excess.low, excess.high,
           rate_tics(low, high), join(rows, ", ")) +
       plot.command();
@@ -417,7 +421,7 @@ ErrorRange transfer_range(const ScalingFit& fit) {
     }
   }
   const double margin = 0.12 * std::max(range.high - range.low, 1e-6);
-  return {range.low - margin, range.high + 2 * margin};
+  return {range.low - margin, range.high + margin};
 }
 
 void add_rule(const TransferResult& r, std::size_t index, const ErrorRange& range,
@@ -463,7 +467,7 @@ Picture transfer_comparison(const ScalingFit& fit) {
   Picture picture;
   picture.name = "transfer_comparison";
   picture.width = 1300;
-  picture.height = 620;
+  picture.height = 680;
   picture.data.columns = {"anchor", "anchor_lr", "rule", "beta", "batch",
                           "lr",     "source",    "loss", "error"};
   for (const TransferResult& r : test.results) {
@@ -508,13 +512,14 @@ Picture transfer_comparison(const ScalingFit& fit) {
   picture.script =
       blocks + kFrame +
       fmt::format(
-          "set multiplot layout 1,{} title 'Loss lost by transferring the learning rate from "
+          "set multiplot layout 1,{} title 'Loss given up by transferring the learning rate from "
           "batch {}'\n"
           "set logscale x\nset xrange [{}:{}]\nset yrange [{}:{}]\nset xtics {}\n"
           "set mxtics 1\nset xzeroaxis lt 1 lw 1.5 lc rgb '#444444'\n"
           "set xlabel 'batch size (sequences per step)'\n"
           "set ylabel 'loss above the batch minimum (nats per token)'\n"
-          "set key top center Left reverse samplen 2 opaque\n",
+          "set bmargin 9\nset key at graph 0.5, -0.19 center top Left reverse samplen 2 "
+          "vertical maxrows 3\n",
           test.results.size() / 2, test.anchor_batch, x.low, x.high, range.low, range.high,
           batch_tics(fit.optima)) +
       panels + "unset multiplot\n";
@@ -543,11 +548,12 @@ Picture convergence_curves(const RunResults& results, const ScalingFit& fit) {
     const double share = fit.optima.size() > 1 ? 0.88 * static_cast<double>(r) /
                                                      static_cast<double>(fit.optima.size() - 1)
                                                : 0;
-    const int dash = static_cast<int>(r % 3) + 1;
+    constexpr int kMarks[] = {7, 5, 9, 11, 13, 4, 6};
+    const std::size_t every = std::max<std::size_t>(1, lines.size() / 10);
     plot.add(fmt::format("batch{}", r), lines,
-             fmt::format("using 1:2 with lines lw 2.5 dt {} lc rgb '{}' title 'batch {}, learning "
-                         "rate {:.3g}'",
-                         dash, viridis(share), o.batch, cell->lr));
+             fmt::format("using 1:2 with linespoints pt {} ps 1.1 pi {} lw 2.2 lc rgb '{}' title "
+                         "'batch {}, learning rate {:.3g}'",
+                         kMarks[r % 7], every, viridis(share), o.batch, cell->lr));
   }
   const bool empty = plot.blocks().empty();
   if (empty) plot.key_only("notitle");

@@ -122,6 +122,16 @@ void warn_about_design(const RunResults& results, const ScalingFit& fit, Warning
                              "(F = {:.2f}, p = {:.2g}): a pure power law is doubtful.",
                              fit.surface.misfit_f, fit.surface.misfit_p));
   }
+  const std::string band = band_of(fit.headline().beta_ci95);
+  for (const SurfaceFit* other : {&fit.surface_without_small, &fit.surface_wide}) {
+    const bool agrees = !other->estimate.ok() || band_of(other->estimate.beta_ci95) == band;
+    if (!fit.headline().ok() || band == "indeterminate" || agrees) continue;
+    warnings.add("not_robust",
+                 fmt::format("The verdict does not hold for another choice ({}): beta = {:.3f} "
+                             "[{:.3f}, {:.3f}] lies in no single band or in another one.",
+                             other->estimate.label, other->estimate.beta,
+                             other->estimate.beta_ci95.low, other->estimate.beta_ci95.high));
+  }
   if (fit.noise.sd == 0) {
     warnings.add("noise_unknown",
                  "The noise of the loss is not known (one seed, no repeated "

@@ -95,9 +95,10 @@ Verdict judge(const ScalingFit& fit) {
   for (const HypothesisTest& h : fit.hypotheses) {
     if (h.in_ci95) verdict.hypotheses_in_ci95.push_back(h.name);
   }
-  const std::string numbers =
-      fmt::format("beta = {:.3f}, 95 % interval [{:.3f}, {:.3f}]", headline.beta,
-                  headline.beta_ci95.low, headline.beta_ci95.high);
+  const std::string numbers = fmt::format(
+      "the best learning rate grows as batch^beta with beta = {:.3f}, 95 % interval "
+      "[{:.3f}, {:.3f}]",
+      headline.beta, headline.beta_ci95.low, headline.beta_ci95.high);
   verdict.word = band_of(headline.beta_ci95);
   verdict.extend_grid = edges_matter(fit, verdict.word);
   if (verdict.word == "indeterminate") {
@@ -107,7 +108,7 @@ Verdict judge(const ScalingFit& fit) {
     }
   } else {
     verdict.sentence = fmt::format("{}: {}", numbers, band_sentence(verdict.word));
-    verdict.sentence[0] = 'B';
+    verdict.sentence[0] = 'T';
   }
   if (verdict.extend_grid) {
     const bool was_clear = verdict.word != "indeterminate";
