@@ -30,7 +30,8 @@ Scan scan_trials(const RunDirectory& run) {
     if (!std::filesystem::exists(file, failure)) continue;
     try {
       scan.records.push_back(read_trial(file));
-    } catch (const Error& error) {
+    } catch (
+        const InvalidInput& error) {  // what cannot be read at all is no statement on its content
       scan.damaged.push_back({id, file, error.what()});
     }
   }

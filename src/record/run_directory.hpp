@@ -40,7 +40,8 @@ struct Scan {
   std::vector<TrialRecord> records;
   std::vector<DamagedTrial> damaged;
 };
-/// An absent trials folder is an empty scan. Never throws for a damaged file: it is listed.
+/// An absent trials folder is an empty scan; a damaged file is listed. Throws IoError for a file
+/// that the system does not let us read.
 Scan scan_trials(const RunDirectory& run);
 
 /// results.csv: one row per trial; the columns of TrialSummary after one column per varied setting.

@@ -33,7 +33,7 @@ struct TrialSummary {
   std::int64_t tokens = 0;       ///< targets trained on
   double epochs = 0;             ///< tokens / tokens of the training split
   double final_val_loss = 0;     ///< mean over the validation losses of the tail (last 100 steps)
-  double final_val_loss_se = 0;  ///< its standard error by batch means, 0 if one evaluation only
+  double final_val_loss_se = 0;  ///< its standard error within the run; 0 below 3 evaluations
   std::int64_t n_tail_evals = 0;
   double best_val_loss = 0;     ///< lowest validation loss seen
   double final_train_loss = 0;  ///< mean training loss of the convergence window

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Installs what is needed, builds, and runs every test: ./test.sh [ctest options]
+#   release: everything; asan: the parts without LibTorch under AddressSanitizer and UBSan.
+set -euo pipefail
+cd "$(dirname "$0")"
+started=$SECONDS
+say() { printf '\n== %s (%d s)\n' "$*" $((SECONDS - started)); }
+
+say "set-up"
+scripts/setup.sh --tests
+. scripts/environment.sh
+
+say "format"
+git ls-files '*.cpp' '*.hpp' | xargs clang-format --dry-run --Werror
+echo "all sources are formatted"
+
+for preset in release asan; do
+  say "build $preset"
+  cmake --preset "$preset" > "build-$preset.log" 2>&1 || { cat "build-$preset.log"; exit 1; }
+  rm "build-$preset.log"
+  cmake --build --preset "$preset" -- --quiet
+done
+
+failed=0
+for preset in release asan; do
+  say "test $preset"
+  ctest --preset "$preset" -j "$(nproc)" "$@" || failed=1
+done
+say "done"
+exit $failed

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Every bad input gets a message that names it and the exit code that belongs to it.
+. "$(dirname "$0")/harness.sh"
+pgmpi=$PG_BIN/pgmpi
+study=$work/small.yaml
+small_study > "$study"
+
+# Command line and settings: 64.
+expect 64 "--grid, --plan or --print-config" "$pgmpi"
+expect 64 "did you mean '--quick'" "$pgmpi" --grid "$study" --quik
+expect 64 "did you mean train.steps" "$pgmpi" --grid "$study" --set train.step=5
+expect 64 "expected an integer >= 1" "$pgmpi" --grid "$study" --set train.steps=0
+expect 64 "expected a list with at least one value" "$pgmpi" --grid "$study" --set 'axes.train.batch=[]'
+expect 64 "no multiple of model.n_heads" "${on[@]}" 2 "$pgmpi" --grid "$study" --set model.n_heads=3
+expect 74 "nonesuch.yaml" "$pgmpi" --grid "$work/nonesuch.yaml"
+
+# The corpus: 74 for a file that cannot be read, 65 for one that cannot be used.
+corpus() { echo "--set=data.corpus=$1"; }
+run=(--run-dir "$work/run")
+expect 74 "absent.txt" "$pgmpi" --grid "$study" "${run[@]}" "$(corpus "$work/absent.txt")"
+expect 74 "absent.txt" "${on[@]}" 3 "$pgmpi" --grid "$study" "${run[@]}" "$(corpus "$work/absent.txt")"
+: > "$work/empty.txt"
+expect 65 "empty.txt" "$pgmpi" --grid "$study" "${run[@]}" "$(corpus "$work/empty.txt")"
+printf 'abcdefghij' > "$work/short.txt"
+expect 65 "sequence" "$pgmpi" --grid "$study" "${run[@]}" "$(corpus "$work/short.txt")"
+printf 'abc\xff\xfe def' > "$work/binary.txt"
+expect 65 "UTF-8" "$pgmpi" --grid "$study" "${run[@]}" "$(corpus "$work/binary.txt")"
+expect 74 "" "$pgmpi" --grid "$study" "${run[@]}" "$(corpus "$work")"
+[ -e "$work/run/trials" ] && fail "a refused corpus left trials behind"
+
+# A run directory that cannot be written: 74. Root may write anywhere, so take what nobody may.
+expect 74 "/proc/none" "$pgmpi" --grid "$study" --run-dir /proc/none
+: > "$work/file"
+expect 74 "$work/file" "$pgmpi" --grid "$study" --run-dir "$work/file/run"
+
+# A launch that contradicts itself: one rank that its allocation believes to be one of four.
+expect 64 "4 tasks" env SLURM_STEP_NUM_TASKS=4 "$pgmpi" --grid "$study" --run-dir "$work/slurm"
+
+finish
