@@ -1,6 +1,7 @@
 // The fast float32 paths against the reference in double, values and every gradient.
 #include <boost/test/unit_test.hpp>
 
+#include "ops/instruction_sets.hpp"
 #include "ops/ops.hpp"
 #include "ops/reference.hpp"
 #include "ops/tensors.hpp"
@@ -40,84 +41,96 @@ BOOST_AUTO_TEST_CASE(linear_matches) {
 }
 
 BOOST_AUTO_TEST_CASE(rms_norm_matches) {
-  for (const auto& [rows, d] : std::vector<std::array<std::int64_t, 2>>{
-           {1, 2}, {3, 7}, {5, 16}, {200, 64}, {2048, 65}, {3, 1000}}) {
-    BOOST_TEST_CONTEXT(rows << " x " << d) {
-      check_close([](const Tensors& in) { return ops::rms_norm(in[0], in[1], 1e-6); },
-                  [](const Tensors& in) { return ops::reference::rms_norm(in[0], in[1], 1e-6); },
-                  {normal({rows, d}), normal({d}, 2)});
+  on_every_instruction_set([] {
+    for (const auto& [rows, d] : std::vector<std::array<std::int64_t, 2>>{
+             {1, 2}, {3, 7}, {5, 16}, {200, 64}, {2048, 65}, {3, 1000}}) {
+      BOOST_TEST_CONTEXT(rows << " x " << d) {
+        check_close([](const Tensors& in) { return ops::rms_norm(in[0], in[1], 1e-6); },
+                    [](const Tensors& in) { return ops::reference::rms_norm(in[0], in[1], 1e-6); },
+                    {normal({rows, d}), normal({d}, 2)});
+      }
     }
-  }
+  });
 }
 
 BOOST_AUTO_TEST_CASE(every_gate_matches) {
-  for (const auto& spec : all_gates()) {
-    BOOST_TEST_CONTEXT(describe(spec)) {
-      check_close([&](const Tensors& in) { return ops::gate(in[0], spec); },
-                  [&](const Tensors& in) { return ops::reference::gate(in[0], spec); },
-                  {3 * normal({13, 37})});
+  on_every_instruction_set([] {
+    for (const auto& spec : all_gates()) {
+      BOOST_TEST_CONTEXT(describe(spec)) {
+        check_close([&](const Tensors& in) { return ops::gate(in[0], spec); },
+                    [&](const Tensors& in) { return ops::reference::gate(in[0], spec); },
+                    {3 * normal({13, 37})});
+      }
     }
-  }
+  });
 }
 
 BOOST_AUTO_TEST_CASE(attention_matches) {
-  for (const std::int64_t t : {1, 7, 64, 65, 200}) {
-    for (const std::int64_t d_head : {8, 16, 24}) {
-      for (const bool causal : {true, false}) {
-        for (const bool with_rope : {true, false}) {
-          BOOST_TEST_CONTEXT("t " << t << " d_head " << d_head << " causal " << causal << " rope "
-                                  << with_rope) {
-            const auto attend = [&](auto function, at::ScalarType type) -> Operator {
-              std::optional<ops::Rope> rope;
-              if (with_rope) rope = ops::make_rope(t + 5, d_head, 1e4, type);
-              return [=](const Tensors& in) { return function(in[0], 3, causal, rope); };
-            };
-            check_close(attend(&ops::attention, at::kFloat),
-                        attend(&ops::reference::attention, at::kDouble),
-                        {normal({2, t, 3 * 3 * d_head})});
+  on_every_instruction_set([] {
+    for (const std::int64_t t : {1, 7, 64, 65, 200}) {
+      for (const std::int64_t d_head : {8, 16, 24}) {
+        for (const bool causal : {true, false}) {
+          for (const bool with_rope : {true, false}) {
+            BOOST_TEST_CONTEXT("t " << t << " d_head " << d_head << " causal " << causal << " rope "
+                                    << with_rope) {
+              const auto attend = [&](auto function, at::ScalarType type) -> Operator {
+                std::optional<ops::Rope> rope;
+                if (with_rope) rope = ops::make_rope(t + 5, d_head, 1e4, type);
+                return [=](const Tensors& in) { return function(in[0], 3, causal, rope); };
+              };
+              check_close(attend(&ops::attention, at::kFloat),
+                          attend(&ops::reference::attention, at::kDouble),
+                          {normal({2, t, 3 * 3 * d_head})});
+            }
           }
         }
       }
     }
-  }
+  });
 }
 
 BOOST_AUTO_TEST_CASE(attention_survives_large_scores) {
-  // Scores of several hundred: exp of them is not finite without the subtraction of the maximum.
-  const auto attend = [](auto function) -> Operator {
-    return [=](const Tensors& in) { return function(in[0], 2, true, std::nullopt); };
-  };
-  const at::Tensor qkv = 8 * normal({1, 70, 3 * 32});
-  const Tensors found =
-      value_and_gradients(attend(&ops::attention), {qkv}, at::ones({}), at::kFloat);
-  const Tensors expected =
-      value_and_gradients(attend(&ops::reference::attention), {qkv}, at::ones({}), at::kDouble);
-  BOOST_TEST(relative_error(found[0], expected[0]) < 1e-4);
-  BOOST_TEST(relative_error(found[1], expected[1]) < 1e-3);
+  on_every_instruction_set([] {
+    // Scores of several hundred: exp of them is not finite without the subtraction of the maximum.
+    const auto attend = [](auto function) -> Operator {
+      return [=](const Tensors& in) { return function(in[0], 2, true, std::nullopt); };
+    };
+    const at::Tensor qkv = 8 * normal({1, 70, 3 * 32});
+    const Tensors found =
+        value_and_gradients(attend(&ops::attention), {qkv}, at::ones({}), at::kFloat);
+    const Tensors expected =
+        value_and_gradients(attend(&ops::reference::attention), {qkv}, at::ones({}), at::kDouble);
+    BOOST_TEST(relative_error(found[0], expected[0]) < 1e-4);
+    BOOST_TEST(relative_error(found[1], expected[1]) < 1e-3);
+  });
 }
 
 BOOST_AUTO_TEST_CASE(cross_entropy_matches) {
-  for (const auto& [n, v] :
-       std::vector<std::array<std::int64_t, 2>>{{1, 1}, {1, 2}, {7, 65}, {200, 16}, {3, 5000}}) {
-    BOOST_TEST_CONTEXT(n << " x " << v) {
-      const at::Tensor targets = at::arange(n, at::kLong).mul(31).remainder(v);
-      check_close(
-          [&](const Tensors& in) { return ops::cross_entropy_sum(in[0], targets); },
-          [&](const Tensors& in) { return ops::reference::cross_entropy_sum(in[0], targets); },
-          {3 * normal({n, v})});
+  on_every_instruction_set([] {
+    for (const auto& [n, v] :
+         std::vector<std::array<std::int64_t, 2>>{{1, 1}, {1, 2}, {7, 65}, {200, 16}, {3, 5000}}) {
+      BOOST_TEST_CONTEXT(n << " x " << v) {
+        const at::Tensor targets = at::arange(n, at::kLong).mul(31).remainder(v);
+        check_close(
+            [&](const Tensors& in) { return ops::cross_entropy_sum(in[0], targets); },
+            [&](const Tensors& in) { return ops::reference::cross_entropy_sum(in[0], targets); },
+            {3 * normal({n, v})});
+      }
     }
-  }
+  });
 }
 
 BOOST_AUTO_TEST_CASE(cross_entropy_survives_large_logits) {
-  const at::Tensor logits = at::tensor({1000.0F, 0.0F, -1000.0F, 999.0F}).view({1, 4});
-  const auto loss = [&](std::int64_t target) {
-    return ops::cross_entropy_sum(logits, at::tensor({target}, at::kLong)).item<double>();
-  };
-  const double log_sum = 1000 + std::log1p(std::exp(-1.0));
-  BOOST_TEST(loss(0) == log_sum - 1000, boost::test_tools::tolerance(1e-6));
-  BOOST_TEST(loss(1) == log_sum, boost::test_tools::tolerance(1e-9));
-  BOOST_TEST(loss(2) == log_sum + 1000, boost::test_tools::tolerance(1e-9));
+  on_every_instruction_set([] {
+    const at::Tensor logits = at::tensor({1000.0F, 0.0F, -1000.0F, 999.0F}).view({1, 4});
+    const auto loss = [&](std::int64_t target) {
+      return ops::cross_entropy_sum(logits, at::tensor({target}, at::kLong)).item<double>();
+    };
+    const double log_sum = 1000 + std::log1p(std::exp(-1.0));
+    BOOST_TEST(loss(0) == log_sum - 1000, boost::test_tools::tolerance(1e-6));
+    BOOST_TEST(loss(1) == log_sum, boost::test_tools::tolerance(1e-9));
+    BOOST_TEST(loss(2) == log_sum + 1000, boost::test_tools::tolerance(1e-9));
+  });
 }
 
 BOOST_AUTO_TEST_CASE(strided_inputs_give_the_result_of_contiguous_ones) {

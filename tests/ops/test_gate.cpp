@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "ops/instruction_sets.hpp"
 #include "ops/ops.hpp"
 #include "ops/tensors.hpp"
 
@@ -44,10 +45,13 @@ double worst(const at::Tensor& a, const at::Tensor& b) {
 }  // namespace
 
 BOOST_AUTO_TEST_CASE(anchored_at_zero_is_gelu_bit_for_bit) {
-  const ValueAndSlope gelu = run(sweep(), {});
-  for (const auto unit : {GateUnit::paglu, GateUnit::pagelu, GateUnit::pareglu, GateUnit::pasilu}) {
-    BOOST_TEST(same_bits(run(sweep(), {unit, GateForm::anchored, 0}), gelu));
-  }
+  on_every_instruction_set([] {
+    const ValueAndSlope gelu = run(sweep(), {});
+    for (const auto unit :
+         {GateUnit::paglu, GateUnit::pagelu, GateUnit::pareglu, GateUnit::pasilu}) {
+      BOOST_TEST(same_bits(run(sweep(), {unit, GateForm::anchored, 0}), gelu));
+    }
+  });
 }
 
 BOOST_AUTO_TEST_CASE(gelu_does_not_read_alpha) {
@@ -80,61 +84,70 @@ BOOST_AUTO_TEST_CASE(anchored_pasilu_is_anchored_paglu) {
 }
 
 BOOST_AUTO_TEST_CASE(gelu_is_that_of_torch) {
-  const at::Tensor h = at::linspace(-14, 14, 280001);
-  const at::Tensor exact = h.to(at::kDouble).set_requires_grad(true);
-  const at::Tensor expected = at::gelu(exact);
-  expected.backward(at::ones_like(expected));
-  const ValueAndSlope found = run(h, {});
-  BOOST_TEST(worst(found.value, expected.detach()) < 1e-6);  // values up to 14: half an ulp there
-  BOOST_TEST(worst(found.slope, exact.grad()) < 4e-7);
+  on_every_instruction_set([] {
+    const at::Tensor h = at::linspace(-14, 14, 280001);
+    const at::Tensor exact = h.to(at::kDouble).set_requires_grad(true);
+    const at::Tensor expected = at::gelu(exact);
+    expected.backward(at::ones_like(expected));
+    const ValueAndSlope found = run(h, {});
+    BOOST_TEST(worst(found.value, expected.detach()) < 1e-6);  // values up to 14: half an ulp there
+    BOOST_TEST(worst(found.slope, exact.grad()) < 4e-7);
+  });
 }
 
 BOOST_AUTO_TEST_CASE(the_normal_distribution_is_accurate_over_its_range) {
-  // gelu(h) / h = Phi(h). In units of 2^-24, the spacing of floats below 1, and, in the lower tail,
-  // relative to the value itself: 1 + erf would keep no digit there.
-  double worst_absolute = 0;
-  double worst_relative = 0;
-  const at::Tensor h = at::linspace(-12, 12, 240001);
-  const at::Tensor y = ops::gate(h, {});
-  const auto* h_data = h.data_ptr<float>();
-  const auto* y_data = y.data_ptr<float>();
-  for (std::int64_t i = 0; i < h.numel(); ++i) {
-    if (h_data[i] == 0) continue;
-    const double x = h_data[i];
-    const double found = static_cast<double>(y_data[i]) / x;
-    const double truth = 0.5 * std::erfc(-x / std::numbers::sqrt2);
-    worst_absolute = std::max(worst_absolute, std::abs(found - truth));
-    if (x < 0 && x > -5) worst_relative = std::max(worst_relative, std::abs(found / truth - 1));
-  }
-  BOOST_TEST(worst_absolute * 0x1p24 < 4);
-  BOOST_TEST(worst_relative < 2e-6);
+  on_every_instruction_set([] {
+    // gelu(h) / h = Phi(h). In units of 2^-24, the spacing of floats below 1, and, in the lower
+    // tail, relative to the value itself: 1 + erf would keep no digit there.
+    double worst_absolute = 0;
+    double worst_relative = 0;
+    const at::Tensor h = at::linspace(-12, 12, 240001);
+    const at::Tensor y = ops::gate(h, {});
+    const auto* h_data = h.data_ptr<float>();
+    const auto* y_data = y.data_ptr<float>();
+    for (std::int64_t i = 0; i < h.numel(); ++i) {
+      if (h_data[i] == 0) continue;
+      const double x = h_data[i];
+      const double found = static_cast<double>(y_data[i]) / x;
+      const double truth = 0.5 * std::erfc(-x / std::numbers::sqrt2);
+      worst_absolute = std::max(worst_absolute, std::abs(found - truth));
+      if (x < 0 && x > -5) worst_relative = std::max(worst_relative, std::abs(found / truth - 1));
+    }
+    BOOST_TEST(worst_absolute * 0x1p24 < 4);
+    BOOST_TEST(worst_relative < 2e-6);
+  });
 }
 
 BOOST_AUTO_TEST_CASE(the_sigmoid_is_accurate_over_its_range) {
-  double worst_relative = 0;
-  const at::Tensor h = at::linspace(-80, 80, 160001);
-  const at::Tensor y = ops::gate(h, {GateUnit::paglu, GateForm::self_gate, 1});
-  const auto* h_data = h.data_ptr<float>();
-  const auto* y_data = y.data_ptr<float>();
-  for (std::int64_t i = 0; i < h.numel(); ++i) {
-    const double x = h_data[i];
-    if (x == 0) continue;
-    const double truth = 1 / (1 + std::exp(-x));
-    worst_relative =
-        std::max(worst_relative, std::abs(static_cast<double>(y_data[i]) / x / truth - 1));
-  }
-  BOOST_TEST(worst_relative < 4e-7);
+  on_every_instruction_set([] {
+    double worst_relative = 0;
+    const at::Tensor h = at::linspace(-80, 80, 160001);
+    const at::Tensor y = ops::gate(h, {GateUnit::paglu, GateForm::self_gate, 1});
+    const auto* h_data = h.data_ptr<float>();
+    const auto* y_data = y.data_ptr<float>();
+    for (std::int64_t i = 0; i < h.numel(); ++i) {
+      const double x = h_data[i];
+      if (x == 0) continue;
+      const double truth = 1 / (1 + std::exp(-x));
+      worst_relative =
+          std::max(worst_relative, std::abs(static_cast<double>(y_data[i]) / x / truth - 1));
+    }
+    BOOST_TEST(worst_relative < 4e-7);
+  });
 }
 
 BOOST_AUTO_TEST_CASE(far_from_zero_the_units_take_their_limits) {
-  const at::Tensor far = at::tensor({-200.0F, 200.0F});
-  const auto at_ends = [&](const ops::GateSpec& spec) {
-    const at::Tensor y = ops::gate(far, spec);
-    return std::pair(y[0].item<float>(), y[1].item<float>());
-  };
-  BOOST_TEST((at_ends({}) == std::pair(-0.0F, 200.0F)));
-  BOOST_TEST((at_ends({GateUnit::paglu, GateForm::self_gate, 1}) == std::pair(-0.0F, 200.0F)));
-  BOOST_TEST((at_ends({GateUnit::paglu, GateForm::self_gate, 0.5}) == std::pair(-100.0F, 200.0F)));
+  on_every_instruction_set([] {
+    const at::Tensor far = at::tensor({-200.0F, 200.0F});
+    const auto at_ends = [&](const ops::GateSpec& spec) {
+      const at::Tensor y = ops::gate(far, spec);
+      return std::pair(y[0].item<float>(), y[1].item<float>());
+    };
+    BOOST_TEST((at_ends({}) == std::pair(-0.0F, 200.0F)));
+    BOOST_TEST((at_ends({GateUnit::paglu, GateForm::self_gate, 1}) == std::pair(-0.0F, 200.0F)));
+    BOOST_TEST(
+        (at_ends({GateUnit::paglu, GateForm::self_gate, 0.5}) == std::pair(-100.0F, 200.0F)));
+  });
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -2,6 +2,7 @@
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 
+#include "ops/instruction_sets.hpp"
 #include "ops/ops.hpp"
 #include "ops/tensors.hpp"
 #include "support/support.hpp"
@@ -81,6 +82,14 @@ BOOST_AUTO_TEST_CASE(adamw_takes_the_steps_of_torch) {
   BOOST_TEST(relative_error(found[0], parameter) < 5e-7);
   BOOST_TEST(relative_error(found[1], m) < 1e-7);
   BOOST_TEST(relative_error(found[2], v) < 1e-7);
+}
+
+BOOST_AUTO_TEST_CASE(adamw_gives_the_same_bits_on_every_instruction_set) {
+  const Tensors best = run_operator();
+  on_every_instruction_set([&] {
+    const Tensors found = run_operator();
+    for (std::size_t i = 0; i < best.size(); ++i) BOOST_TEST(same_bits(found[i], best[i]));
+  });
 }
 
 BOOST_AUTO_TEST_CASE(adamw_keeps_a_nan_to_its_element) {

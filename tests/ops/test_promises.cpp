@@ -7,6 +7,7 @@
 #include <cmath>
 #include <limits>
 
+#include "ops/instruction_sets.hpp"
 #include "ops/ops.hpp"
 #include "ops/reference.hpp"
 #include "ops/tensors.hpp"
@@ -96,41 +97,45 @@ BOOST_AUTO_TEST_CASE(equal_inputs_give_equal_bits) {
 }
 
 BOOST_AUTO_TEST_CASE(a_nan_stays_visible) {
-  const auto has_nan = [](const at::Tensor& x) { return x.isnan().any().item<bool>(); };
-  at::Tensor x = floats({70, kWidth});
-  x[20][17] = kNan;
-  BOOST_TEST(has_nan(ops::linear(x, floats({5, kWidth}))));
-  BOOST_TEST(has_nan(ops::rms_norm(x, at::ones({kWidth}), 1e-6)));
-  for (const auto& spec : all_gates()) {
-    BOOST_TEST_CONTEXT(describe(spec)) {
-      const at::Tensor h = x.clone().set_requires_grad(true);
-      const at::Tensor y = ops::gate(h, spec);
-      y.sum().backward();
-      BOOST_TEST(y.isnan().sum().item<std::int64_t>() == 1);
-      BOOST_TEST(std::isnan(y[20][17].item<float>()));
+  on_every_instruction_set([] {
+    const auto has_nan = [](const at::Tensor& x) { return x.isnan().any().item<bool>(); };
+    at::Tensor x = floats({70, kWidth});
+    x[20][17] = kNan;
+    BOOST_TEST(has_nan(ops::linear(x, floats({5, kWidth}))));
+    BOOST_TEST(has_nan(ops::rms_norm(x, at::ones({kWidth}), 1e-6)));
+    for (const auto& spec : all_gates()) {
+      BOOST_TEST_CONTEXT(describe(spec)) {
+        const at::Tensor h = x.clone().set_requires_grad(true);
+        const at::Tensor y = ops::gate(h, spec);
+        y.sum().backward();
+        BOOST_TEST(y.isnan().sum().item<std::int64_t>() == 1);
+        BOOST_TEST(std::isnan(y[20][17].item<float>()));
+      }
     }
-  }
-  for (std::int64_t part = 0; part < 3; ++part) {  // in q, in k, in v
-    at::Tensor qkv = floats({1, 70, 3 * kWidth});
-    qkv[0][20][part * kWidth] = kNan;
-    BOOST_TEST(has_nan(ops::attention(qkv, kHeads, true, std::nullopt)));
-  }
-  BOOST_TEST(std::isnan(ops::norm(x.flatten())));
-  const at::Tensor targets = at::zeros({70}, at::kLong);
-  BOOST_TEST(std::isnan(ops::cross_entropy_sum(x, targets).item<double>()));
+    for (std::int64_t part = 0; part < 3; ++part) {  // in q, in k, in v
+      at::Tensor qkv = floats({1, 70, 3 * kWidth});
+      qkv[0][20][part * kWidth] = kNan;
+      BOOST_TEST(has_nan(ops::attention(qkv, kHeads, true, std::nullopt)));
+    }
+    BOOST_TEST(std::isnan(ops::norm(x.flatten())));
+    const at::Tensor targets = at::zeros({70}, at::kLong);
+    BOOST_TEST(std::isnan(ops::cross_entropy_sum(x, targets).item<double>()));
+  });
 }
 
 BOOST_AUTO_TEST_CASE(an_infinite_logit_gives_no_finite_loss) {
-  const at::Tensor targets = at::zeros({1}, at::kLong);
-  const auto loss = [&](float a, float b) {
-    return ops::cross_entropy_sum(at::tensor({a, b}).view({1, 2}), targets).item<double>();
-  };
-  constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  BOOST_TEST(std::isnan(loss(kInfinity, 0)));
-  BOOST_TEST(std::isnan(loss(0, kInfinity)));
-  BOOST_TEST(std::isnan(loss(-kInfinity, -kInfinity)));
-  BOOST_TEST(std::isinf(loss(-kInfinity, 0)));  // a probability of zero
-  BOOST_TEST(loss(0, -kInfinity) == 0);         // a probability of one
+  on_every_instruction_set([] {
+    const at::Tensor targets = at::zeros({1}, at::kLong);
+    const auto loss = [&](float a, float b) {
+      return ops::cross_entropy_sum(at::tensor({a, b}).view({1, 2}), targets).item<double>();
+    };
+    constexpr float kInfinity = std::numeric_limits<float>::infinity();
+    BOOST_TEST(std::isnan(loss(kInfinity, 0)));
+    BOOST_TEST(std::isnan(loss(0, kInfinity)));
+    BOOST_TEST(std::isnan(loss(-kInfinity, -kInfinity)));
+    BOOST_TEST(std::isinf(loss(-kInfinity, 0)));  // a probability of zero
+    BOOST_TEST(loss(0, -kInfinity) == 0);         // a probability of one
+  });
 }
 
 BOOST_AUTO_TEST_CASE(a_constant_input_gets_no_gradient) {
