@@ -19,13 +19,15 @@
 namespace pg::test {
 
 /// A loss surface with a known exponent: L = floor(B) + curvature u^2 + skew max(0, u)^3 with
-/// u = ln(lr) - ln(lr_at_64) - beta ln(B / 64); trials with u > diverges_above diverge.
+/// u = ln(lr) - ln(lr_at_64) - beta ln(B / 64) - scatter z(B), z standard normal per batch; trials
+/// with u > diverges_above diverge.
 struct SyntheticSurface {
   double beta = 2.0 / 3;
   double lr_at_64 = 1e-3;
   double curvature = 0.02;
   double skew = 0;
   double noise = 0;
+  double scatter = 0;
   double diverges_above = INFINITY;
   std::vector<std::int64_t> batches = {8, 16, 32, 64, 128, 256, 512};
   std::vector<double> rates = {3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2};
@@ -34,7 +36,9 @@ struct SyntheticSurface {
 };
 
 inline double surface_u(const SyntheticSurface& s, std::int64_t batch, double lr) {
-  return std::log(lr / s.lr_at_64) - s.beta * std::log(static_cast<double>(batch) / 64);
+  const random::Stream shift(s.noise_seed, random::Purpose::test, 1);
+  return std::log(lr / s.lr_at_64) - s.beta * std::log(static_cast<double>(batch) / 64) -
+         s.scatter * shift.normal(static_cast<std::uint64_t>(batch));
 }
 
 inline record::TrialRecord synthetic_trial(const SyntheticSurface& s, const std::string& stage,

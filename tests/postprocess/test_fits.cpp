@@ -1,0 +1,334 @@
+// Optima, exponents, verdicts and transfer errors on surfaces whose truth is known.
+#define BOOST_TEST_MODULE post_fits
+#include <boost/test/unit_test.hpp>
+#include <cmath>
+
+#include "postprocess/fits/scaling_fit.hpp"
+#include "postprocess/report/assessment.hpp"
+#include "postprocess/synthetic_results.hpp"
+
+namespace {
+
+using namespace pg::post;
+using pg::test::SyntheticSurface;
+
+constexpr double kInf = INFINITY;
+constexpr double kNan = NAN;
+
+void check_near(double value, double expected, double tolerance) {
+  BOOST_TEST(std::abs(value - expected) <= tolerance, value << " is not " << expected);
+}
+
+bool has_flag(const Optimum& o, const std::string& flag) {
+  const auto flags = o.flags();
+  return std::find(flags.begin(), flags.end(), flag) != flags.end();
+}
+
+bool has_warning(const Assessment& a, const std::string& code) {
+  return std::any_of(a.warnings.begin(), a.warnings.end(),
+                     [&](const Warning& w) { return w.code == code; });
+}
+
+const std::vector<double> kFive = {1e-4, 3e-4, 1e-3, 3e-3, 1e-2};
+
+/// Five losses whose lowest is at index `best`.
+std::vector<double> valley(std::size_t best) {
+  std::vector<double> row;
+  for (std::size_t i = 0; i < 5; ++i) {
+    const double d = static_cast<double>(i) - static_cast<double>(best) + 0.2;
+    row.push_back(2 + 0.05 * d * d);
+  }
+  return row;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(exact_parabolas_give_back_their_exponent) {
+  for (const double beta : {2.0 / 3, 0.5, 1.0 / 3, -0.2}) {
+    SyntheticSurface surface;
+    surface.beta = beta;
+    const ScalingFit fit = fit_scaling(pg::test::synthetic_results(surface));
+    BOOST_REQUIRE(fit.surface.estimate.ok());
+    check_near(fit.headline().beta, beta, 1e-10);
+    check_near(fit.line.beta, beta, 1e-10);
+    check_near(fit.surface.curvature, surface.curvature, 1e-10);
+    check_near(fit.headline().ln_lr_at(64), std::log(1e-3), 1e-9);
+    for (const Optimum& o : fit.optima) {
+      check_near(o.ln_lr, std::log(1e-3) + beta * std::log(static_cast<double>(o.batch) / 64),
+                 1e-9);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(raw_argmins_cannot_tell_the_theories_apart) {
+  for (const double beta : {2.0 / 3, 0.5}) {
+    SyntheticSurface surface;
+    surface.beta = beta;
+    const ScalingFit fit = fit_scaling(pg::test::synthetic_results(surface));
+    BOOST_REQUIRE(fit.argmin.ok());
+    check_near(fit.argmin.beta, 0.5932014455156005, 1e-9);
+    check_near(*fit.argmin.r2, 0.8920566820674605, 1e-9);
+    check_near(fit.argmin.beta_ci95.low, 0.35598199845997713, 1e-8);
+    check_near(fit.argmin.beta_ci95.high, 0.8304208925712239, 1e-8);
+    BOOST_TEST(band_of(fit.argmin.beta_ci95) == "indeterminate");
+    BOOST_REQUIRE(fit.argmin_set.feasible);
+    check_near(fit.argmin_set.beta.low, 0.415, 5e-4);
+    check_near(fit.argmin_set.beta.high, 0.830, 5e-4);
+    // Interpolation tells them apart.
+    BOOST_TEST(judge(fit).word == (beta > 0.6 ? "laplace" : "gaussian"));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(the_predecessors_second_run_is_indeterminate) {
+  const auto results = pg::test::results_from_table({32, 64, 128, 256}, kFive,
+                                                    {{4.7026, 4.5475, 4.4391, 4.5757, 4.4825},
+                                                     {4.7697, 4.5987, 4.4869, 4.3775, 4.3904},
+                                                     {4.6681, 4.4978, 4.4491, 4.4369, 4.3819},
+                                                     {4.6739, 4.5561, 4.5004, 4.4796, 4.3459}});
+  const ScalingFit fit = fit_scaling(results);
+  check_near(fit.argmin.beta, 1.170274987882828, 1e-9);
+  check_near(fit.argmin.beta_ci95.low, -0.05158495818400377, 1e-8);
+  check_near(fit.argmin.beta_ci95.high, 2.39213493394966, 1e-8);
+  BOOST_TEST(has_flag(fit.optima[0], "non_unimodal"));
+  BOOST_TEST((fit.optima[2].state == OptimumState::edge_high));
+  BOOST_TEST((fit.optima[3].state == OptimumState::edge_high));
+  const Verdict verdict = judge(fit);
+  BOOST_TEST(verdict.word == "indeterminate");
+  BOOST_TEST(verdict.extend_grid);
+  BOOST_TEST(verdict.sentence.find("the grid must be extended") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(optima_on_an_edge_are_bounds) {
+  SyntheticSurface surface;
+  surface.rates = {3e-5, 1e-4, 3e-4, 1e-3, 3e-3};
+  const ScalingFit fit = fit_scaling(pg::test::synthetic_results(surface));
+  BOOST_TEST((fit.optima[6].state == OptimumState::edge_high));
+  BOOST_TEST((fit.optima[5].state == OptimumState::edge_high));
+  BOOST_TEST(fit.line.batches.size() == 5);
+  check_near(fit.headline().beta, 2.0 / 3, 1e-9);
+  BOOST_REQUIRE(fit.edges_at_edge);
+  // Taken at face value they bend the exponent down.
+  BOOST_TEST(fit.edges_at_edge->beta < 0.65);
+  BOOST_TEST(judge(fit).extend_grid);
+}
+
+BOOST_AUTO_TEST_CASE(diverged_cells_bound_an_optimum_but_are_never_interpolated) {
+  const auto results = pg::test::results_from_table(
+      {8, 16, 32, 64}, kFive,
+      {valley(1), valley(2), {2.3, 2.2, 2.0, kInf, kInf}, {2.3, 2.2, kInf, 2.1, 2.4}});
+  const ScalingFit fit = fit_scaling(results);
+  const Optimum& beside = fit.optima[2];
+  BOOST_TEST((beside.state == OptimumState::bracketed));
+  BOOST_TEST(beside.beside_diverged);
+  BOOST_TEST(!beside.parabola);
+  check_near(beside.lr(), 1e-3, 1e-12);
+  // Half a step to each neighbour: the standard deviation of a uniform distribution.
+  check_near(beside.ln_lr_se, std::log(3e-3 / 3e-4) / 2 / std::sqrt(12.0), 1e-9);
+  const Optimum& across = fit.optima[3];
+  check_near(across.argmin_lr, 3e-3, 1e-12);
+  BOOST_TEST(!across.parabola);
+  BOOST_TEST(across.beside_diverged);
+  BOOST_TEST(across.n_diverged == 1);
+}
+
+BOOST_AUTO_TEST_CASE(missing_flat_and_empty_rows_are_said) {
+  auto results = pg::test::results_from_table(
+      {8, 16, 32, 64}, kFive,
+      {valley(2), {2.2, 2.0, kNan, 2.01, 2.2}, {kNan, kNan, kNan, kNan, kNan}, valley(3)});
+  const ScalingFit fit = fit_scaling(results);
+  BOOST_TEST(has_flag(fit.optima[1], "missing_cells"));
+  BOOST_TEST(fit.optima[1].n_missing == 1);
+  BOOST_TEST((fit.optima[1].state == OptimumState::bracketed));
+  BOOST_TEST((fit.optima[2].state == OptimumState::no_data));
+  BOOST_TEST(fit.optima[2].n_missing == 5);
+
+  SyntheticSurface flat;
+  flat.curvature = 0;
+  flat.noise = 0.01;
+  flat.seeds = {1, 2, 3};
+  const auto flat_results = pg::test::synthetic_results(flat);
+  const ScalingFit flat_fit = fit_scaling(flat_results);
+  int not_determined = 0;
+  for (const Optimum& o : flat_fit.optima) {
+    if (o.state == OptimumState::not_determined) ++not_determined;
+  }
+  BOOST_TEST(not_determined >= 5);
+  BOOST_TEST(judge(flat_fit).word == "indeterminate");
+  BOOST_TEST(has_warning(assess(flat_results, flat_fit), "optimum_not_determined"));
+}
+
+BOOST_AUTO_TEST_CASE(no_number_where_nothing_is_determined) {
+  SyntheticSurface bowl_upside_down;
+  bowl_upside_down.curvature = -0.02;
+  const ScalingFit fit = fit_scaling(pg::test::synthetic_results(bowl_upside_down));
+  BOOST_TEST(!fit.surface.estimate.ok());
+  BOOST_TEST(!fit.headline().ok());
+  BOOST_TEST(judge(fit).word == "indeterminate");
+  BOOST_TEST(judge(fit).extend_grid);
+
+  SyntheticSurface one_batch;
+  one_batch.batches = {64};
+  const ScalingFit single = fit_scaling(pg::test::synthetic_results(one_batch));
+  BOOST_TEST(!single.headline().ok());
+  BOOST_TEST(single.headline().status.find("not possible") == 0);
+
+  SyntheticSurface one_cell;
+  one_cell.batches = {64};
+  one_cell.rates = {1e-3};
+  const ScalingFit cell = fit_scaling(pg::test::synthetic_results(one_cell));
+  BOOST_TEST((cell.optima[0].state == OptimumState::no_data));
+}
+
+BOOST_AUTO_TEST_CASE(units_shift_the_constant_only) {
+  SyntheticSurface surface;
+  surface.noise = 0.003;
+  const auto base = pg::test::synthetic_results(surface);
+  const ScalingFit fit = fit_scaling(base);
+  auto changed = base;
+  for (auto& t : changed.trials) {
+    t.summary.batch *= 256;  // tokens instead of sequences
+    t.summary.lr *= 10;
+    t.summary.final_val_loss += 1.5;
+  }
+  std::reverse(changed.trials.begin(), changed.trials.end());
+  const ScalingFit moved = fit_scaling(changed);
+  const double shift = std::log(10.0) - fit.headline().beta * std::log(256.0);
+  check_near(moved.headline().beta, fit.headline().beta, 1e-8);
+  check_near(moved.headline().beta_se, fit.headline().beta_se, 1e-8);
+  check_near(moved.headline().ln_c, fit.headline().ln_c + shift, 1e-7);
+  check_near(moved.line.beta, fit.line.beta, 1e-8);
+  check_near(moved.argmin.beta, fit.argmin.beta, 1e-9);
+}
+
+BOOST_AUTO_TEST_CASE(noise_comes_from_seeds_where_there_are_some) {
+  SyntheticSurface surface;
+  surface.noise = 0.004;
+  surface.seeds = {1, 2, 3, 4};
+  const ScalingFit fit = fit_scaling(pg::test::synthetic_results(surface));
+  BOOST_TEST(fit.noise.source.find("seeds") != std::string::npos);
+  BOOST_TEST(fit.noise.df > 20);
+  // The noise of a mean of four.
+  check_near(fit.noise.sd, 0.002, 0.0006);
+  BOOST_TEST(fit.cells[0].cells[0].n_seeds == 4);
+}
+
+BOOST_AUTO_TEST_CASE(intervals_of_the_headline_cover) {
+  struct Setting {
+    const char* name;
+    double noise, scatter, skew;
+  };
+  for (const Setting& setting : {Setting{"noise", 0.005, 0, 0}, Setting{"scatter", 0.002, 0.15, 0},
+                                 Setting{"skew", 0.003, 0, 0.01}}) {
+    constexpr int kRepetitions = 400;
+    int covered = 0;
+    int pooled = 0;
+    int given = 0;
+    double width = 0;
+    for (int r = 0; r < kRepetitions; ++r) {
+      SyntheticSurface surface;
+      surface.noise = setting.noise;
+      surface.scatter = setting.scatter;
+      surface.skew = setting.skew;
+      surface.noise_seed = static_cast<std::uint64_t>(r) + 100;
+      const ScalingFit fit = fit_scaling(pg::test::synthetic_results(surface));
+      if (!fit.headline().ok()) continue;
+      ++given;
+      covered += fit.headline().beta_ci95.contains(surface.beta) ? 1 : 0;
+      pooled += fit.surface.pooled_ci95.contains(surface.beta) ? 1 : 0;
+      width += fit.headline().beta_ci95.high - fit.headline().beta_ci95.low;
+    }
+    BOOST_TEST_MESSAGE(setting.name << ": covered " << covered << " of " << given
+                                    << ", from the cells alone " << pooled << ", mean width "
+                                    << width / given);
+    BOOST_TEST(given == kRepetitions);
+    BOOST_TEST(covered >= 0.93 * given, setting.name);
+    // Batches that scatter by themselves: the cells alone promise too much.
+    if (setting.scatter > 0) BOOST_TEST(pooled < 0.90 * given);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(bands_need_the_whole_interval) {
+  BOOST_TEST(band_of({0.61, 0.73}) == "laplace");
+  BOOST_TEST(band_of({0.59, 0.73}) == "indeterminate");
+  BOOST_TEST(band_of({0.46, 0.54}) == "gaussian");
+  BOOST_TEST(band_of({0.56, 0.59}) == "indeterminate");
+  BOOST_TEST(band_of({0.1, 0.44}) == "heavier_tailed");
+  BOOST_TEST(band_of({0.75, 1.2}) == "lighter_tailed");
+  BOOST_TEST(band_of({-kInf, kInf}) == "indeterminate");
+}
+
+BOOST_AUTO_TEST_CASE(transfer_errors_follow_the_surface) {
+  SyntheticSurface surface;
+  auto results = pg::test::synthetic_results(surface);
+  const double at_256 = 1e-3 * std::pow(4.0, 2.0 / 3);
+  results.transfer_optimum_lr = at_256;
+  for (const std::int64_t b : surface.batches) {
+    for (const double anchor : {1e-3, at_256}) {
+      for (const double beta : {2.0 / 3, 0.5}) {
+        if (b == 8 && beta == 0.5) continue;  // interpolated below
+        const double lr = anchor * std::pow(static_cast<double>(b) / 256, beta);
+        pg::test::add_trial(results, surface, "transfer", b, lr);
+      }
+    }
+  }
+  const ScalingFit fit = fit_scaling(results);
+  BOOST_TEST(fit.cells[0].cells.size() == 7);  // transfer trials never enter the optima
+  BOOST_REQUIRE(fit.transfer.status == "ok");
+  BOOST_REQUIRE(fit.transfer.results.size() == 4);
+  for (const TransferResult& r : fit.transfer.results) {
+    const double offset = std::log(r.rule.anchor_lr / at_256);
+    for (const TransferError& e : r.errors) {
+      const double u =
+          offset + (r.rule.beta - surface.beta) * std::log(static_cast<double>(e.batch) / 256);
+      check_near(e.error, surface.curvature * u * u, 1e-9);
+      const bool left_out = e.batch == 8 && r.rule.beta == 0.5;
+      BOOST_TEST((e.source == (left_out ? TransferSource::interpolated : TransferSource::run)));
+    }
+  }
+  // From the true optimum the true rule wins in all six batches; from the given anchor, which is
+  // too low, the wrong rule does better.
+  const TransferComparison& optimum = fit.transfer.comparisons[1];
+  BOOST_TEST(optimum.test.n == 6);
+  check_near(optimum.test.p, 0.03125, 1e-12);
+  BOOST_TEST(optimum.conclusion.find("Laplace rule transfers better") != std::string::npos);
+  BOOST_TEST(fit.transfer.comparisons[0].test.mean_difference > 0);
+}
+
+BOOST_AUTO_TEST_CASE(transfer_says_what_it_has_no_run_for) {
+  SyntheticSurface surface;
+  surface.batches = {64, 256, 512};
+  surface.diverges_above = 1.2;
+  auto results = pg::test::synthetic_results(surface);
+  results.study.transfer.anchor_lr = 0.02;
+  pg::test::add_trial(results, surface, "transfer", 64, 0.01);
+  const ScalingFit fit = fit_scaling(results);
+  const TransferResult& laplace = fit.transfer.results[0];
+  const TransferResult& gaussian = fit.transfer.results[1];
+  BOOST_TEST((gaussian.errors[0].source == TransferSource::diverged));
+  // 0.0079 at batch 64 lies between a usable and a diverged cell; 0.032 at 512 beyond the grid.
+  BOOST_TEST((laplace.errors[0].source == TransferSource::missing));
+  BOOST_TEST((laplace.errors[2].source == TransferSource::missing));
+  BOOST_TEST(laplace.n == 0);
+  BOOST_TEST(fit.transfer.comparisons[0].conclusion.find("no comparison") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(warnings_by_rule) {
+  auto results = pg::test::synthetic_results({});
+  for (auto& t : results.trials) {
+    t.summary.clip_fraction = 0.8;
+    t.summary.epochs = 6;
+    t.summary.converged = t.summary.batch != 64;
+    t.summary.launch = t.summary.batch < 64 ? "launch-1" : "launch-2";
+  }
+  const Assessment a = assess(results, fit_scaling(results));
+  for (const char* code : {"clipped", "repeated_corpus", "not_converged", "fixed_steps",
+                           "no_study_file", "no_provenance"}) {
+    BOOST_TEST(has_warning(a, code), code);
+  }
+  BOOST_TEST(!has_warning(a, "identical_optima"));
+
+  SyntheticSurface constant;
+  constant.beta = 0;
+  const auto same = pg::test::synthetic_results(constant);
+  BOOST_TEST(has_warning(assess(same, fit_scaling(same)), "identical_optima"));
+}
