@@ -16,7 +16,7 @@ echo "all sources are formatted"
 
 for preset in release asan; do
   say "build $preset"
-  cmake --preset "$preset" > "build-$preset.log" 2>&1 || { cat "build-$preset.log"; exit 1; }
+  cmake --preset "$preset" -DBUILD_TESTING=ON > "build-$preset.log" 2>&1 || { cat "build-$preset.log"; exit 1; }
   rm "build-$preset.log"
   cmake --build --preset "$preset" -- --quiet
 done
