@@ -20,8 +20,9 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
     auto sizes = x.sizes().vec();
     sizes.back() = n_out;
     at::Tensor y = n_in == 0 ? at::zeros(sizes, x.options()) : at::empty(sizes, x.options());
-    multiply(row_count(x, n_in), n_out, n_in, 1, {x.data_ptr<float>(), n_in},
-             {w.data_ptr<float>(), n_in, true}, 0, y.data_ptr<float>(), n_out);
+    const MatrixView w_view{w.data_ptr<float>(), n_in};
+    multiply(row_count(x, n_in), n_out, n_in, 1, {x.data_ptr<float>(), n_in}, w_view.transpose(), 0,
+             {y.data_ptr<float>(), n_out});
     context->save_for_backward({x, w});
     return y;
   }
@@ -40,13 +41,13 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
     at::Tensor dw;
     if (context->needs_input_grad(0)) {
       dx = at::empty_like(x);
-      multiply(rows, n_in, n_out, 1, dy_view, {w.data_ptr<float>(), n_in}, 0, dx.data_ptr<float>(),
-               n_in);
+      multiply(rows, n_in, n_out, 1, dy_view, {w.data_ptr<float>(), n_in}, 0,
+               {dx.data_ptr<float>(), n_in});
     }
     if (context->needs_input_grad(1)) {
       dw = at::empty_like(w);
-      multiply(n_out, n_in, rows, 1, {dy_view.data, n_out, true}, {x.data_ptr<float>(), n_in}, 0,
-               dw.data_ptr<float>(), n_in);
+      multiply(n_out, n_in, rows, 1, dy_view.transpose(), {x.data_ptr<float>(), n_in}, 0,
+               {dw.data_ptr<float>(), n_in});
     }
     return {dx, dw};
   }

@@ -29,12 +29,12 @@ class OneThread {
 }  // namespace
 
 void multiply(std::int64_t m, std::int64_t n, std::int64_t k, float factor, const MatrixView& a,
-              const MatrixView& b, float keep, float* c, std::int64_t c_stride) {
+              const MatrixView& b, float keep, const MatrixTarget& c) {
   if (m == 0 || n == 0) return;
   if (k == 0) {
     for (std::int64_t i = 0; i < m; ++i) {
       for (std::int64_t j = 0; j < n; ++j) {
-        float& element = c[i * c_stride + j];
+        float& element = c.data[i * c.stride + j];
         element = keep == 0 ? 0 : keep * element;
       }
     }
@@ -43,7 +43,7 @@ void multiply(std::int64_t m, std::int64_t n, std::int64_t k, float factor, cons
   const OneThread one_thread;
   const auto status = dnnl_sgemm(a.transposed ? 'T' : 'N', b.transposed ? 'T' : 'N', m, n, k,
                                  factor, a.data, std::max<std::int64_t>(a.stride, 1), b.data,
-                                 std::max<std::int64_t>(b.stride, 1), keep, c, c_stride);
+                                 std::max<std::int64_t>(b.stride, 1), keep, c.data, c.stride);
   require(status == dnnl_success, "oneDNN accepts the matrix product");
 }
 

@@ -9,12 +9,31 @@ struct MatrixView {
   const float* data;
   std::int64_t stride;
   bool transposed = false;  ///< the product uses the transpose of what is stored
+
+  [[nodiscard]] MatrixView transpose() const { return {data, stride, !transposed}; }
+  /// The rest of the stored matrix from this row or column on.
+  [[nodiscard]] MatrixView from_row(std::int64_t i) const {
+    return {data + i * stride, stride, transposed};
+  }
+  [[nodiscard]] MatrixView from_column(std::int64_t j) const {
+    return {data + j, stride, transposed};
+  }
+};
+
+/// The same for a matrix that is written to.
+struct MatrixTarget {
+  float* data;
+  std::int64_t stride;
+
+  [[nodiscard]] MatrixView view() const { return {data, stride}; }
+  [[nodiscard]] MatrixTarget from_row(std::int64_t i) const { return {data + i * stride, stride}; }
+  [[nodiscard]] MatrixTarget from_column(std::int64_t j) const { return {data + j, stride}; }
 };
 
 /// c (m, n) = factor * a (m, k) b (k, n) + keep * c, on one thread whatever the OpenMP settings.
 /// With keep = 0 the old content of c is not read. Any of m, n, k may be 0.
 /// Throws InternalError if oneDNN refuses the arguments.
 void multiply(std::int64_t m, std::int64_t n, std::int64_t k, float factor, const MatrixView& a,
-              const MatrixView& b, float keep, float* c, std::int64_t c_stride);
+              const MatrixView& b, float keep, const MatrixTarget& c);
 
 }  // namespace pg::ops
