@@ -5,51 +5,63 @@
 namespace pg::ops::fast {
 namespace {
 
-/// Rows of x when its last axis is the row.
-std::int64_t row_count(const at::Tensor& x, std::int64_t width) {
-  return width == 0 ? 0 : x.numel() / width;
+/// Below this many rows oneDNN takes other kernels, which round differently, and a sequence's
+/// result would depend on whether others are in the batch.
+constexpr std::int64_t kFewestRows = 16;
+
+MatrixView view(const at::Tensor& matrix) {
+  return {matrix.data_ptr<float>(), matrix.size(1)};
+}
+
+/// (..., width) as a matrix of rows.
+at::Tensor as_rows(const at::Tensor& x) {
+  const auto rows =
+      c10::multiply_integers(x.sizes().slice(0, static_cast<std::size_t>(x.dim()) - 1));
+  return x.contiguous().view({rows, x.size(-1)});
+}
+
+/// a_rk times b (k, n_columns), each row rounded as if it stood among many.
+at::Tensor rows_times(const at::Tensor& a_rk, const MatrixView& b, std::int64_t n_columns) {
+  const auto rows = a_rk.size(0);
+  if (rows > 0 && rows < kFewestRows) {
+    const at::Tensor none = at::zeros({kFewestRows - rows, a_rk.size(1)}, a_rk.options());
+    return rows_times(at::cat({a_rk, none}), b, n_columns).narrow(0, 0, rows);
+  }
+  const at::Tensor c = at::empty({rows, n_columns}, a_rk.options());
+  multiply(rows, n_columns, a_rk.size(1), 1, view(a_rk), b, 0, {c.data_ptr<float>(), n_columns});
+  return c;
 }
 
 struct LinearFunction : torch::autograd::Function<LinearFunction> {
   static at::Tensor forward(Context* context, const at::Tensor& x_input,
                             const at::Tensor& w_input) {
-    const at::Tensor x = x_input.contiguous();
-    const at::Tensor w = w_input.contiguous();
-    const auto n_out = w.size(0);
-    const auto n_in = w.size(1);
-    auto sizes = x.sizes().vec();
-    sizes.back() = n_out;
-    at::Tensor y = n_in == 0 ? at::zeros(sizes, x.options()) : at::empty(sizes, x.options());
-    const MatrixView w_view{w.data_ptr<float>(), n_in};
-    multiply(row_count(x, n_in), n_out, n_in, 1, {x.data_ptr<float>(), n_in}, w_view.transpose(), 0,
-             {y.data_ptr<float>(), n_out});
-    context->save_for_backward({x, w});
-    return y;
+    const at::Tensor x_ri = as_rows(x_input);
+    const at::Tensor w_oi = w_input.contiguous();
+    context->save_for_backward({x_ri, w_oi});
+    auto sizes = x_input.sizes().vec();
+    sizes.back() = w_oi.size(0);
+    return rows_times(x_ri, view(w_oi).transpose(), w_oi.size(0)).view(sizes);
   }
 
   static Gradients backward(Context* context, const Gradients& gradients) {
     require_first_derivative();
     const auto saved = context->get_saved_variables();
-    const at::Tensor& x = saved[0];
-    const at::Tensor& w = saved[1];
-    const auto n_out = w.size(0);
-    const auto n_in = w.size(1);
-    const auto rows = row_count(x, n_in);
-    const at::Tensor dy = gradients[0].contiguous();
-    const MatrixView dy_view{dy.data_ptr<float>(), n_out};
+    const at::Tensor& x_ri = saved[0];
+    const at::Tensor& w_oi = saved[1];
+    const at::Tensor dy_ro = as_rows(gradients[0]);
     at::Tensor dx;
-    at::Tensor dw;
+    at::Tensor dw_oi;
     if (context->needs_input_grad(0)) {
-      dx = at::empty_like(x);
-      multiply(rows, n_in, n_out, 1, dy_view, {w.data_ptr<float>(), n_in}, 0,
-               {dx.data_ptr<float>(), n_in});
+      auto sizes = gradients[0].sizes().vec();
+      sizes.back() = w_oi.size(1);
+      dx = rows_times(dy_ro, view(w_oi), w_oi.size(1)).view(sizes);
     }
     if (context->needs_input_grad(1)) {
-      dw = at::empty_like(w);
-      multiply(n_out, n_in, rows, 1, dy_view.transpose(), {x.data_ptr<float>(), n_in}, 0,
-               {dw.data_ptr<float>(), n_in});
+      dw_oi = at::empty_like(w_oi);
+      multiply(w_oi.size(0), w_oi.size(1), x_ri.size(0), 1, view(dy_ro).transpose(), view(x_ri), 0,
+               {dw_oi.data_ptr<float>(), w_oi.size(1)});
     }
-    return {dx, dw};
+    return {dx, dw_oi};
   }
 };
 

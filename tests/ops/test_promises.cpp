@@ -86,6 +86,16 @@ BOOST_AUTO_TEST_CASE(a_sequence_does_not_see_the_rest_of_its_batch) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(a_row_of_a_product_does_not_see_the_other_rows) {
+  // Few rows, where oneDNN would switch to other kernels, and many.
+  const at::Tensor w = floats({65, 64}, 2);
+  const at::Tensor many = floats({1100, 64});
+  const at::Tensor truth = ops::linear(many, w);
+  for (const std::int64_t rows : {1, 2, 7, 15, 16, 17, 255, 1099}) {
+    BOOST_TEST(same_bits(ops::linear(many.narrow(0, 0, rows), w), truth.narrow(0, 0, rows)));
+  }
+}
+
 BOOST_AUTO_TEST_CASE(equal_inputs_give_equal_bits) {
   const Tensors first = run_block(block_inputs(3));
   at::set_num_threads(2);  // must not matter either
