@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <string>
@@ -40,7 +41,11 @@ Work analyse(const Arguments& arguments) {
   work.fit = fit_scaling(work.results);
   work.assessment = assess(work.results, work.fit);
   work.output = arguments.run_directory;
-  if (!work.results.selection.empty()) work.output /= "where " + work.results.selection;
+  if (!work.results.selection.empty()) {
+    std::string folder = "where " + work.results.selection;
+    std::replace(folder.begin(), folder.end(), '/', '-');  // a corpus path may be the value
+    work.output /= folder;
+  }
   return work;
 }
 

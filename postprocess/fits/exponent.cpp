@@ -52,10 +52,8 @@ ExponentEstimate fit_exponent(std::string name, std::string label,
   }
   const auto fit = fit_line(x, y, weights);
   if (!fit || fit->n < 3) {
-    estimate.status = fmt::format(
-        "not possible: {} bracketed optima, a slope with an interval "
-        "needs 3",
-        points.size());
+    estimate.status =
+        fmt::format("not possible: {} batches, a slope with an interval needs 3", points.size());
     return estimate;
   }
   estimate.status = "ok";
@@ -69,6 +67,41 @@ ExponentEstimate fit_exponent(std::string name, std::string label,
   estimate.r2 = fit->r2;
   estimate.n_cells = points.size();
   if (line != nullptr) *line = *fit;
+  return estimate;
+}
+
+ExponentEstimate propagate_errors(const ExponentEstimate& line,
+                                  const std::vector<LinePoint>& points, int noise_df) {
+  ExponentEstimate estimate = line;
+  estimate.name = "ols_propagated";
+  estimate.label = "line, from the optima's own errors";
+  if (!line.ok()) return estimate;
+  double mean = 0;
+  for (const LinePoint& p : points) mean += std::log(static_cast<double>(p.batch));
+  mean /= static_cast<double>(points.size());
+  double sxx = 0;
+  for (const LinePoint& p : points)
+    sxx += std::pow(std::log(static_cast<double>(p.batch)) - mean, 2);
+  // beta = sum w_i y_i and ln C = sum v_i y_i.
+  double var_beta = 0;
+  double var_ln_c = 0;
+  estimate.covariance = 0;
+  for (const LinePoint& p : points) {
+    if (p.ln_lr_se <= 0) {
+      estimate.status = "not possible: the noise of the loss is not known";
+      return estimate;
+    }
+    const double w = (std::log(static_cast<double>(p.batch)) - mean) / sxx;
+    const double v = 1 / static_cast<double>(points.size()) - mean * w;
+    const double variance = p.ln_lr_se * p.ln_lr_se;
+    var_beta += w * w * variance;
+    var_ln_c += v * v * variance;
+    estimate.covariance += v * w * variance;
+  }
+  estimate.beta_se = std::sqrt(var_beta);
+  estimate.ln_c_se = std::sqrt(var_ln_c);
+  if (noise_df > 0) estimate.df = noise_df;
+  estimate.beta_ci95 = student_interval(estimate.beta, estimate.beta_se, estimate.df);
   return estimate;
 }
 

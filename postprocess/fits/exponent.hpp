@@ -45,6 +45,12 @@ ExponentEstimate fit_exponent(std::string name, std::string label,
                               const std::vector<LinePoint>& points, bool weighted = false,
                               LineFit* line = nullptr);
 
+/// The same line, but with the error that the optima's own errors imply instead of the scatter
+/// about the line: three optima may lie on a line by chance. `noise_df` is that of the errors; 0
+/// gives n - 2.
+ExponentEstimate propagate_errors(const ExponentEstimate& line,
+                                  const std::vector<LinePoint>& points, int noise_df);
+
 /// What the loss surface says: L(B, eta) = c_B + k (ln eta - ln C - beta ln B)^2.
 struct SurfaceFit {
   ExponentEstimate estimate;  ///< beta_se and the interval after the rule on lack of fit

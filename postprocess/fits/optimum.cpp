@@ -222,6 +222,16 @@ std::string to_string(OptimumState state) {
   return "no_data";
 }
 
+double LossNoise::quantile95() const {
+  return df > 0 ? student_quantile(0.975, df) : 1.959964;
+}
+
+std::optional<Interval> Optimum::lr_ci95(const LossNoise& noise) const {
+  if (state != OptimumState::bracketed || ln_lr_se <= 0) return std::nullopt;
+  const double reach = noise.quantile95() * ln_lr_se;
+  return Interval{std::exp(ln_lr - reach), std::exp(ln_lr + reach)};
+}
+
 double Optimum::lr() const {
   return std::exp(ln_lr);
 }

@@ -28,6 +28,9 @@ struct LossNoise {
   double sd = 0;  ///< nats per token, of a cell's loss; 0: not known
   int df = 0;     ///< 0 where `sd` is a plug-in value
   std::string source;
+
+  /// Student's 97.5 % point for `df`; the normal one for a plug-in value.
+  [[nodiscard]] double quantile95() const;
 };
 
 /// The best learning rate of one batch size.
@@ -54,6 +57,8 @@ struct Optimum {
   double epochs = 0;         ///< at the argmin
 
   [[nodiscard]] double lr() const;
+  /// 95 % range of LR*; nothing unless bracketed with a known error.
+  [[nodiscard]] std::optional<Interval> lr_ci95(const LossNoise& noise) const;
   [[nodiscard]] std::vector<std::string> flags() const;
 };
 

@@ -87,17 +87,18 @@ void test_hypotheses(const std::vector<config::Hypothesis>& hypotheses, ScalingF
 }  // namespace
 
 const ExponentEstimate& ScalingFit::headline() const {
-  return surface.estimate.ok() ? surface.estimate : line;
+  if (surface.estimate.ok()) return surface.estimate;
+  const bool wider =
+      line_propagated.ok() && line_propagated.beta_ci95.width() > line.beta_ci95.width();
+  return wider ? line_propagated : line;
 }
 
 std::vector<const ExponentEstimate*> ScalingFit::estimates() const {
-  std::vector<const ExponentEstimate*> rows = {&surface.estimate,
-                                               &surface_without_small.estimate,
-                                               &surface_wide.estimate,
-                                               &line,
-                                               &line_without_small,
-                                               &line_weighted,
-                                               &argmin};
+  std::vector<const ExponentEstimate*> rows = {
+      &surface.estimate,      &surface_without_small.estimate,
+      &surface_wide.estimate, &line,
+      &line_propagated,       &line_without_small,
+      &line_weighted,         &argmin};
   if (edges_at_edge) rows.push_back(&*edges_at_edge);
   if (edges_beyond) rows.push_back(&*edges_beyond);
   return rows;
@@ -128,6 +129,7 @@ ScalingFit fit_scaling(const RunResults& results) {
   fit.line = fit_exponent("ols", "line through the interpolated optima", line_points(all), false,
                           &details);
   if (fit.line.ok()) fit.line_details = std::move(details);
+  fit.line_propagated = propagate_errors(fit.line, line_points(all), fit.noise.df);
   fit.line_without_small =
       fit_exponent("ols_without_small_batches", "line, without small batches", line_points(large));
   fit.line_weighted = fit_exponent("wls", "line, weighted by 1/se^2", line_points(all), true);

@@ -37,6 +37,7 @@ struct ScalingFit {
   SurfaceFit surface_wide;              ///< a window of two grid steps
   ExponentEstimate line;                ///< log-log line through the interpolated optima
   std::optional<LineFit> line_details;  ///< its residuals, leverage and leave-one-out slopes
+  ExponentEstimate line_propagated;     ///< its interval from the optima's own errors
   ExponentEstimate line_without_small;
   ExponentEstimate line_weighted;
   ExponentEstimate argmin;  ///< grid stage only, edges taken at face value
@@ -50,7 +51,7 @@ struct ScalingFit {
   std::optional<double> free_slope_aicc;  ///< k = 3
   TransferTest transfer;
 
-  /// The surface where it has a number, else the line.
+  /// The surface where it has a number, else the line with the wider of its two intervals.
   [[nodiscard]] const ExponentEstimate& headline() const;
   /// All rows in the order of the report.
   [[nodiscard]] std::vector<const ExponentEstimate*> estimates() const;

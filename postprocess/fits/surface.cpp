@@ -156,9 +156,12 @@ SurfaceFit fit_surface(std::string name, std::string label, const std::vector<Ba
         fmt::format("not possible: {} batches with a bracketed optimum, 3 needed", batches.size());
     return surface;
   }
-  if (cells.size() < batches.size() + 4) {
+  // One more than the parameters of one optimum per batch: without that fit there is no saying
+  // whether the batches follow a line at all.
+  if (cells.size() < 2 * batches.size() + 2) {
     surface.estimate.status =
-        fmt::format("not possible: {} cells for {} parameters", cells.size(), batches.size() + 3);
+        fmt::format("not possible: {} cells, {} needed to see whether {} batches follow a line",
+                    cells.size(), 2 * batches.size() + 2, batches.size());
     return surface;
   }
   const Centre centre = centre_of(cells);

@@ -287,12 +287,19 @@ std::vector<std::pair<std::string, std::string>> conventions(const ScalingFit& f
 Assessment assess(const RunResults& results, const ScalingFit& fit) {
   Assessment assessment;
   assessment.verdict = judge(fit);
+  set_coverage(results, fit, assessment.coverage);
   Warnings warnings;
+  const Coverage& c = assessment.coverage;
+  if (c.grid_finished + c.grid_diverged < c.grid_planned) {
+    warnings.add("incomplete_grid",
+                 fmt::format("Only {} of {} planned grid trials are there; the same pgmpi command "
+                             "trains the rest.",
+                             c.grid_finished + c.grid_diverged, c.grid_planned));
+  }
   warn_about_optima(fit, warnings);
   warn_about_design(results, fit, warnings);
   read_provenance(results, assessment, warnings);
   assessment.warnings = warnings.take();
-  set_coverage(results, fit, assessment.coverage);
   assessment.conventions = conventions(fit);
   return assessment;
 }

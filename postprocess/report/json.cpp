@@ -41,13 +41,15 @@ Json estimate_json(const ExponentEstimate& e) {
   return out;
 }
 
-Json optimum_json(const Optimum& o) {
+Json optimum_json(const Optimum& o, const LossNoise& noise) {
   Json out = {{"batch", o.batch}, {"state", to_string(o.state)}, {"flags", o.flags()}};
   out["n_usable_cells"] = o.n_usable;
   out["n_missing_cells"] = o.n_missing;
   out["n_diverged_cells"] = o.n_diverged;
   if (o.state == OptimumState::no_data) return out;
   out["lr"] = o.lr();
+  const auto ci = o.lr_ci95(noise);
+  out["lr_ci95"] = ci ? interval(*ci) : Json(nullptr);
   out["ln_lr_se"] = o.ln_lr_se > 0 ? number(o.ln_lr_se) : Json(nullptr);
   out["loss"] = o.loss;
   out["interpolated"] = o.parabola.has_value();
@@ -200,7 +202,7 @@ std::string fit_json(const RunResults& results, const ScalingFit& fit,
   out["r2"] = optional_number(fit.line.r2);
   out["hypotheses"] = hypotheses_json(fit);
   out["optima"] = Json::array();
-  for (const Optimum& o : fit.optima) out["optima"].push_back(optimum_json(o));
+  for (const Optimum& o : fit.optima) out["optima"].push_back(optimum_json(o, fit.noise));
   out["estimates"] = Json::array();
   for (const ExponentEstimate* e : fit.estimates()) out["estimates"].push_back(estimate_json(*e));
   out["joint_surface"] = surface_json(fit.surface);

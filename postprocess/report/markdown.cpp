@@ -25,7 +25,6 @@ std::string optima_section(const ScalingFit& fit) {
       "| batch | LR\\* | 95 % range | loss at LR\\* | grid argmin | cells used / diverged / "
       "missing "
       "| flags |\n| ---: | ---: | --- | ---: | ---: | --- | --- |\n";
-  const double t = fit.noise.df > 0 ? student_quantile(0.975, fit.noise.df) : 1.96;
   for (const Optimum& o : fit.optima) {
     if (o.state == OptimumState::no_data) {
       text += fmt::format("| {} | no data | | | | {} / {} / {} | |\n", o.batch, o.n_usable,
@@ -36,13 +35,10 @@ std::string optima_section(const ScalingFit& fit) {
     if (o.state == OptimumState::edge_low) lr = "<= " + lr;
     if (o.state == OptimumState::edge_high) lr = ">= " + lr;
     if (o.state == OptimumState::not_determined) lr = "not determined";
-    const bool has_range = o.state == OptimumState::bracketed && o.ln_lr_se > 0;
-    text += fmt::format(
-        "| {} | {} | {} | {:.4f} | {:.3g} | {} / {} / {} | {} |\n", o.batch, lr,
-        has_range ? fmt::format("{:.3g} to {:.3g}", std::exp(o.ln_lr - t * o.ln_lr_se),
-                                std::exp(o.ln_lr + t * o.ln_lr_se))
-                  : "",
-        o.loss, o.argmin_lr, o.n_usable, o.n_diverged, o.n_missing, join(o.flags(), ", "));
+    const auto ci = o.lr_ci95(fit.noise);
+    text += fmt::format("| {} | {} | {} | {:.4f} | {:.3g} | {} / {} / {} | {} |\n", o.batch, lr,
+                        ci ? fmt::format("{:.3g} to {:.3g}", ci->low, ci->high) : "", o.loss,
+                        o.argmin_lr, o.n_usable, o.n_diverged, o.n_missing, join(o.flags(), ", "));
   }
   text += "\n";
   if (fit.noise.sd > 0) {

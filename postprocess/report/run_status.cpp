@@ -43,7 +43,7 @@ void count_trials(const record::Scan& scan, RunStatus& status) {
   }
 }
 
-std::string advice_for(const RunStatus& status) {
+std::string advice_for(const RunStatus& status, const fs::path& root) {
   if (status.state == "killed") {
     return fmt::format("no sign of life for {}: the run seems to have been killed; {}",
                        duration(status.seconds_since_update), kGoOn);
@@ -55,7 +55,7 @@ std::string advice_for(const RunStatus& status) {
   }
   if (status.state == "finished") {
     return status.failed > 0 ? "run the same pgmpi command again to try the failed trials anew"
-                             : "pgpost fit";
+                             : "pgpost fit " + root.string();
   }
   return "";
 }
@@ -96,7 +96,7 @@ RunStatus read_status(const fs::path& root, double now_unix) {
   if (status.state == "running" && status.seconds_since_update > kSilenceSeconds) {
     status.state = "killed";
   }
-  status.advice = advice_for(status);
+  status.advice = advice_for(status, root);
   return status;
 }
 

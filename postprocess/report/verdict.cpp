@@ -38,8 +38,9 @@ std::string contents(const ScalingFit& fit) {
   for (const HypothesisTest& h : fit.hypotheses) {
     if (h.in_ci95) names.push_back(named(h));
   }
-  if (names.empty()) return "it contains none of the hypotheses, but lies in no single band";
-  return "it contains " + join(names, " and ") +
+  if (names.empty())
+    return "the interval contains none of the hypotheses, but lies in no single band";
+  return "the interval contains " + join(names, ", ") +
          (names.size() == 1 ? ", but lies in no single band" : "");
 }
 
@@ -68,6 +69,15 @@ std::string edge_batches(const ScalingFit& fit) {
   return join(batches, ", ");
 }
 
+/// A row that ends early may only wait for its remaining trials.
+std::string what_to_do(const ScalingFit& fit) {
+  const bool incomplete = std::any_of(fit.optima.begin(), fit.optima.end(), [](const Optimum& o) {
+    const bool edge = o.state == OptimumState::edge_low || o.state == OptimumState::edge_high;
+    return edge && o.n_missing > 0;
+  });
+  return incomplete ? "the grid must be completed or extended" : "the grid must be extended";
+}
+
 }  // namespace
 
 std::string band_of(const Interval& ci) {
@@ -87,7 +97,7 @@ Verdict judge(const ScalingFit& fit) {
     verdict.sentence = "Indeterminate: no exponent can be estimated (" + headline.status + ")";
     if (verdict.extend_grid) {
       verdict.sentence += "; the optimum lies on the edge of the grid at batch " +
-                          edge_batches(fit) + ": the grid must be extended";
+                          edge_batches(fit) + ": " + what_to_do(fit);
     }
     verdict.sentence += ".";
     return verdict;
@@ -96,7 +106,7 @@ Verdict judge(const ScalingFit& fit) {
     if (h.in_ci95) verdict.hypotheses_in_ci95.push_back(h.name);
   }
   const std::string numbers = fmt::format(
-      "the best learning rate grows as batch^beta with beta = {:.3f}, 95 % interval "
+      "the best learning rate follows batch^beta with beta = {:.3f}, 95 % interval "
       "[{:.3f}, {:.3f}]",
       headline.beta, headline.beta_ci95.low, headline.beta_ci95.high);
   verdict.word = band_of(headline.beta_ci95);
@@ -118,8 +128,8 @@ Verdict judge(const ScalingFit& fit) {
     }
     verdict.sentence += fmt::format(
         "; the optimum lies on the edge of the grid at batch {}, which "
-        "could change the verdict: the grid must be extended",
-        edge_batches(fit));
+        "could change the verdict: {}",
+        edge_batches(fit), what_to_do(fit));
   }
   verdict.sentence += ".";
   return verdict;

@@ -23,4 +23,7 @@ std::string results_markdown(const RunResults& results, const ScalingFit& fit,
 /// "0.652 [0.621, 0.683]", or the reason why there is no number.
 std::string with_interval(const ExponentEstimate& estimate);
 
+/// "[0.415, 0.830]", or why there is no set.
+std::string set_text(const IdentifiedSet& set);
+
 }  // namespace pg::post

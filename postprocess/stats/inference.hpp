@@ -17,6 +17,7 @@ struct Interval {
     return low > lower && high < upper;
   }
   [[nodiscard]] bool finite() const;
+  [[nodiscard]] double width() const { return high - low; }
 };
 
 /// Student's t: the point below which a share `p` in (0, 1) lies; df >= 1.
