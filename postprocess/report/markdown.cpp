@@ -65,17 +65,9 @@ std::string estimates_section(const ScalingFit& fit) {
                         e->beta_ci95.low, e->beta_ci95.high, e->df,
                         e->r2 ? fmt::format("{:.3f}", *e->r2) : "", e->batches.size());
   }
-  if (fit.argmin_set.feasible) {
-    text += fmt::format(
-        "| slopes that the grid's argmins allow | | {{{:.3f} to {:.3f}}}, a set, no "
-        "confidence | | | {} |\n",
-        fit.argmin_set.beta.low, fit.argmin_set.beta.high, fit.argmin_set.n);
-  } else {
-    text += fmt::format(
-        "| slopes that the grid's argmins allow | | none: no line passes through all "
-        "argmin cells | | | {} |\n",
-        fit.argmin_set.n);
-  }
+  text += fmt::format(
+      "| slopes that the grid's argmins allow (a set, no confidence) | | {} | | | {} |\n",
+      set_text(fit.argmin_set), fit.argmin_set.n);
   text += "\n";
   const SurfaceFit& s = fit.surface;
   if (s.estimate.ok()) {

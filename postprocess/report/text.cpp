@@ -12,6 +12,12 @@ std::string with_interval(const ExponentEstimate& e) {
   return fmt::format("{:.3f} [{:.3f}, {:.3f}]", e.beta, e.beta_ci95.low, e.beta_ci95.high);
 }
 
+std::string set_text(const IdentifiedSet& set) {
+  if (set.feasible) return fmt::format("[{:.3f}, {:.3f}]", set.beta.low, set.beta.high);
+  return set.n < 2 ? "not possible: fewer than two batches"
+                   : "none: no line passes through all argmin cells";
+}
+
 std::string fit_text(const ScalingFit& fit, const Assessment& assessment) {
   std::string text = assessment.verdict.sentence + "\n\n";
   text += fmt::format("{:>6}  {:>10}  {:>8}  {:>9}  {}\n", "batch", "best lr", "+-se(ln)", "loss",
@@ -30,11 +36,8 @@ std::string fit_text(const ScalingFit& fit, const Assessment& assessment) {
   for (const ExponentEstimate* e : fit.estimates()) {
     text += fmt::format("  {:<38} {}\n", e->label, with_interval(*e));
   }
-  text += fmt::format(
-      "  {:<38} {}\n", "slopes that the grid's argmins allow",
-      fit.argmin_set.feasible
-          ? fmt::format("[{:.3f}, {:.3f}]", fit.argmin_set.beta.low, fit.argmin_set.beta.high)
-          : "no line passes through all argmin cells");
+  text += fmt::format("  {:<38} {}\n", "slopes that the grid's argmins allow",
+                      set_text(fit.argmin_set));
   if (!fit.hypotheses.empty()) {
     text += "\nhypotheses against the headline\n";
     for (const HypothesisTest& h : fit.hypotheses) {

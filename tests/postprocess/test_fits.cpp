@@ -247,6 +247,28 @@ BOOST_AUTO_TEST_CASE(intervals_of_the_headline_cover) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(three_points_on_a_line_by_chance_prove_nothing) {
+  const std::vector<LinePoint> points = {{16, 1.0, 0.5}, {32, 1.001, 0.5}, {64, 1.003, 0.5}};
+  const ExponentEstimate line = fit_exponent("", "", points);
+  BOOST_TEST(line.beta_ci95.width() < 0.02);
+  const ExponentEstimate propagated = propagate_errors(line, points, 8);
+  const double sxx = 2 * std::pow(std::log(2.0), 2);
+  check_near(propagated.beta_se, 0.5 / std::sqrt(sxx), 1e-12);
+  const double mean = std::log(32.0);
+  check_near(propagated.ln_c_se, 0.5 * std::sqrt(1.0 / 3 + mean * mean / sxx), 1e-12);
+  BOOST_TEST(propagated.df == 8);
+  BOOST_TEST(band_of(propagated.beta_ci95) == "indeterminate");
+  // At the centre the band is that of a mean of three.
+  const double half = student_quantile(0.975, 8) * 0.5 / std::sqrt(3.0);
+  check_near(propagated.band_at(32).width(), 2 * half, 1e-9);
+
+  ScalingFit fit;
+  fit.surface.estimate.status = "not possible";
+  fit.line = line;
+  fit.line_propagated = propagated;
+  BOOST_TEST(fit.headline().name == "ols_propagated");
+}
+
 BOOST_AUTO_TEST_CASE(bands_need_the_whole_interval) {
   BOOST_TEST(band_of({0.61, 0.73}) == "laplace");
   BOOST_TEST(band_of({0.59, 0.73}) == "indeterminate");

@@ -183,6 +183,32 @@ BOOST_AUTO_TEST_CASE(mixed_runs_are_refused) {
   BOOST_TEST(contains(fit.err, other.summary.id));
 }
 
+BOOST_AUTO_TEST_CASE(an_unfinished_run_by_two_builds_says_so) {
+  const Folder folder;
+  pg::test::write_synthetic_grid(folder.path(), small());
+  const pg::record::RunDirectory run(folder.path());
+  fs::remove_all(run.trial_folder("b0016_lr3e-05_s42"));
+  const fs::path file = run.metrics_file("b0064_lr3e-05_s42");
+  pg::record::TrialRecord trial = pg::record::read_trial(file);
+  trial.summary.launch = "launch-2";
+  pg::record::write_trial(file, trial);
+  pg::write_file(run.provenance_file(),
+                 R"({"launches": [{"id": "launch-1", "version": "0.1.0"},
+                                  {"id": "launch-2", "version": "0.2.0"}]})");
+  const Run fit = pgpost("fit --format json " + folder.path().string());
+  BOOST_TEST(fit.code == 0, fit.err);
+  const json out = json::parse(fit.out);
+  std::string text;
+  for (const json& w : out["warnings"]) {
+    text += w["code"].get<std::string>() + ": " + w["text"].get<std::string>() + "\n";
+  }
+  BOOST_TEST(contains(text, "incomplete_grid: Only 17 of 18"), text);
+  BOOST_TEST(contains(text, "launch-1: 0.1.0"), text);
+  BOOST_TEST(contains(text, "launch-2: 0.2.0"), text);
+  BOOST_TEST(contains(pg::read_file(folder.path() / "RESULTS.md"),
+                      "| batch 16, learning rate 3e-05 | missing"));
+}
+
 BOOST_AUTO_TEST_CASE(one_law_at_a_time) {
   const Folder folder;
   const pg::record::RunDirectory run(folder.path());
