@@ -9,4 +9,5 @@ files=("$@")
 [ ${#files[@]} -gt 0 ] || mapfile -t files < <(
   python3 -c 'import json; print(*sorted({e["file"] for e in json.load(open("build/asan/compile_commands.json"))}), sep="\n")' |
     grep -E '/(src|postprocess)/')
-printf '%s\0' "${files[@]}" | xargs -0 -n 4 -P "$(nproc)" clang-tidy -p build/asan --quiet
+printf '%s\0' "${files[@]}" | xargs -0 -n 4 -P "$(nproc)" \
+  clang-tidy -p build/asan --quiet --extra-arg=-Wno-unknown-warning-option

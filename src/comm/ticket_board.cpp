@@ -45,7 +45,7 @@ TicketBoard::TicketBoard(const Communicator& communicator)
   if (communicator.rank() == 0) {
     std::memset(state_->words, 0, static_cast<std::size_t>(bytes));
     for (int rank = 0; rank < communicator.size(); ++rank) {
-      state_->words[kStatusWord + kStatusWords * rank] = -1;  // no job yet
+      state_->words[kStatusWord + MPI_Aint{kStatusWords} * rank] = -1;  // no job yet
     }
     MPI_Win_sync(state_->window);
   }

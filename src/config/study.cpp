@@ -78,7 +78,7 @@ class Loader {
       const std::string key = entry.first.Scalar();
       const std::string path = prefix.empty() ? key : prefix + "." + key;
       if (!seen.insert(key).second)
-        problems_.add(place(file, entry.first), path + " appears twice");
+        problems_.add(place(file, entry.first), fmt::format("{} appears twice", path));
       if (is_field(path) || path.starts_with("axes.")) {
         out.push_back({path, entry.second, place(file, entry.first)});
       } else if (is_group(path)) {
@@ -341,7 +341,7 @@ std::vector<std::string> differences(const Study& a, const Study& b) {
   const auto axes_text = [](const Study& study) {
     std::vector<std::string> parts;
     for (const Axis& axis : study.axes) {
-      parts.push_back(axis.path + " [" + join(axis.values, ", ") + "]");
+      parts.push_back(fmt::format("{} [{}]", axis.path, join(axis.values, ", ")));
     }
     return parts.empty() ? std::string("none") : join(parts, "; ");
   };

@@ -36,4 +36,28 @@ expect 74 "$work/file" "$pgmpi" --grid "$study" --run-dir "$work/file/run"
 # A launch that contradicts itself: one rank that its allocation believes to be one of four.
 expect 64 "4 tasks" env SLURM_STEP_NUM_TASKS=4 "$pgmpi" --grid "$study" --run-dir "$work/slurm"
 
+# A disk that fills up: 74, and nothing finished is lost once there is room again.
+disk=$work/disk
+mkdir "$disk"
+cat > "$work/full_disk.sh" << 'SH'
+set -u
+disk=$1; shift
+mount -t tmpfs -o size=160k none "$disk" || exit 99
+head -c 90000 /dev/zero > "$disk/filler"
+"$@"; echo "first run: $?"
+echo "saved: $(find "$disk/run/trials" -name metrics.h5 | wc -l) of 6"
+rm "$disk/filler"
+"$@"; echo "second run: $?"
+SH
+timeout 120 unshare --mount bash "$work/full_disk.sh" "$disk" \
+  "${on[@]}" 2 "$pgmpi" --grid "$study" --run-dir "$disk/run" > "$work/output" 2>&1
+if [ $? -eq 99 ] || ! grep -q 'first run' "$work/output"; then
+  echo "skipped: a full disk (this machine lets us mount none)"
+else
+  for words in 'No space left on device' 'first run: 74' 'second run: 0' '6 trials: 6 finished'; do
+    grep -qF "$words" "$work/output" || { fail "full disk: no '$words'"; tail -n 40 "$work/output"; }
+  done
+  grep -qE 'saved: [1-5] of 6' "$work/output" || { fail "full disk came too early or too late"; cat "$work/output"; }
+fi
+
 finish
