@@ -56,6 +56,11 @@ ExponentEstimate fit_exponent(std::string name, std::string label,
         fmt::format("not possible: {} batches, a slope with an interval needs 3", points.size());
     return estimate;
   }
+  if (std::all_of(y.begin(), y.end(), [&](double v) { return v == y.front(); })) {
+    // The residuals are zero because the grid is coarse, not because the slope is known.
+    estimate.status = "not resolved: all batches have the same learning rate";
+    return estimate;
+  }
   estimate.status = "ok";
   estimate.beta = fit->slope;
   estimate.beta_se = fit->slope_se;

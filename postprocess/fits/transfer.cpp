@@ -129,6 +129,10 @@ TransferComparison compare(const TransferResult& first, const TransferResult& se
   // A divergence is worse than any loss; for the test it counts as the largest difference seen.
   c.diverged_pairs = !infinite.empty();
   for (const int sign : infinite) differences.push_back(sign * (largest > 0 ? largest : 1));
+  if (differences.size() > kMostPairs) {
+    c.conclusion = fmt::format("not tested: the exact test takes at most {} batches", kMostPairs);
+    return c;
+  }
   c.test = sign_flip_test(differences);
   c.ratio_defined = !c.diverged_pairs && c.test.n > 0 && sum_second > 0;
   if (c.ratio_defined) c.ratio_saved = 1 - sum_first / sum_second;

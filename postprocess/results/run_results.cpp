@@ -189,8 +189,12 @@ void summarise(Cell& cell, const std::vector<TrialRecord>& trials) {
   bool diverged = false;
   for (const std::size_t index : cell.trials) {
     const TrialSummary& s = trials[index].summary;
-    if (s.status == TrialStatus::diverged) diverged = true;
-    if (s.status != TrialStatus::finished) continue;
+    const bool finished = s.status == TrialStatus::finished;
+    if (s.status == TrialStatus::diverged || (finished && !std::isfinite(s.final_val_loss))) {
+      diverged = true;
+      continue;
+    }
+    if (!finished) continue;
     losses.push_back(s.final_val_loss);
     se_squares += s.final_val_loss_se * s.final_val_loss_se;
     cell.converged = cell.converged && s.converged;
@@ -235,6 +239,12 @@ RunResults load_results(const fs::path& root, const std::vector<std::string>& wh
   record::Scan scan = record::scan_trials(run);
   results.trials = std::move(scan.records);
   results.damaged = std::move(scan.damaged);
+  std::erase_if(results.trials, [&](const TrialRecord& t) {
+    if (t.summary.batch >= 1 && t.summary.lr > 0 && std::isfinite(t.summary.lr)) return false;
+    results.damaged.push_back({t.summary.id, run.metrics_file(t.summary.id),
+                               "its batch or learning rate is not above zero"});
+    return true;
+  });
   if (results.trials.empty()) {
     std::string found = fmt::format("{} holds no readable trial", root.string());
     for (const auto& d : results.damaged) found += "\n  damaged: " + d.reason;

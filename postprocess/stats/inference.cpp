@@ -72,7 +72,7 @@ double equivalence_p(double estimate, double se, int df, double target, double m
 
 SignFlipTest sign_flip_test(std::span<const double> differences) {
   const std::size_t n = differences.size();
-  require(n <= 20, "an exact sign-flip test has at most 20 pairs");
+  require(n <= kMostPairs, "an exact sign-flip test has at most 20 pairs");
   SignFlipTest test;
   test.n = static_cast<int>(n);
   if (n == 0) return test;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <optional>
 #include <span>
 #include <vector>
@@ -41,7 +42,8 @@ std::vector<double> holm(std::span<const double> p);
 /// by `margin` or more"; 1 when df < 1 or se is 0: nothing was measured about the error.
 double equivalence_p(double estimate, double se, int df, double target, double margin);
 
-/// A paired sign-flip test, exact over all 2^n sign patterns; n <= 20, larger n is an error.
+/// A paired sign-flip test, exact over all 2^n sign patterns; n <= kMostPairs.
+inline constexpr std::size_t kMostPairs = 20;
 struct SignFlipTest {
   int n = 0;
   double p = 1;           ///< two-sided
