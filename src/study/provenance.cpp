@@ -80,7 +80,8 @@ Build describe_build() {
 }
 
 std::string record_launch(const record::RunDirectory& run, const data::Corpus& corpus,
-                          const Build& build, int n_ranks, const std::string& command_line) {
+                          std::optional<double> loss_floor, const Build& build, int n_ranks,
+                          const std::string& command_line) {
   nlohmann::json provenance = {{"format_version", 1}, {"launches", nlohmann::json::array()}};
   if (std::filesystem::exists(run.provenance_file())) {
     provenance = read_json(run.provenance_file());
@@ -94,6 +95,7 @@ std::string record_launch(const record::RunDirectory& run, const data::Corpus& c
                           {"alphabet_size", corpus.alphabet.size()},
                           {"n_train_tokens", corpus.train.size()},
                           {"n_validation_tokens", corpus.validation.size()}};
+  if (loss_floor) provenance["corpus"]["loss_floor"] = *loss_floor;
   const std::string id = fmt::format("launch-{}", provenance["launches"].size() + 1);
   provenance["launches"].push_back(
       {{"id", id},

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "data/corpus.hpp"
@@ -19,9 +20,11 @@ struct Build {
 Build describe_build();
 
 /// Checks a run directory's corpus against this one and adds this launch to provenance.json; makes
-/// the file in a new directory. Returns the launch's id ("launch-3"). Throws InvalidInput (data)
-/// if the text or its alphabet is not the one the run was started with; IoError.
+/// the file in a new directory; `loss_floor` (nats per token) where it is known. Returns the
+/// launch's id ("launch-3"). Throws InvalidInput (data) if the text or its alphabet is not the one
+/// the run was started with; IoError.
 std::string record_launch(const record::RunDirectory& run, const data::Corpus& corpus,
-                          const Build& build, int n_ranks, const std::string& command_line);
+                          std::optional<double> loss_floor, const Build& build, int n_ranks,
+                          const std::string& command_line);
 
 }  // namespace pg::study

@@ -57,9 +57,10 @@ class Runner {
     if (world_.rank() == 0) {
       report_.emplace(run_, stderr_is_watched());
       open_run_directory();
-      launch_ = record_launch(run_, corpus_, build, world_.size(), options.command_line);
+      const auto floor = loss_floor(study_.base, corpus_);
+      launch_ = record_launch(run_, corpus_, floor, build, world_.size(), options.command_line);
       known = scan_finished();
-      announce(build);
+      announce(build, floor);
     }
     launch_ = world_.broadcast(launch_);
     const auto list = nlohmann::json::parse(world_.broadcast(known));
@@ -136,11 +137,16 @@ class Runner {
     return list.dump();
   }
 
-  void announce(const Build& build) {
+  void announce(const Build& build, std::optional<double> floor) {
     report_->say(fmt::format("pgmpi {} on {} rank{}, {}", build.version, world_.size(),
                              world_.size() == 1 ? "" : "s", build.instruction_set));
     report_->say(fmt::format("study {} in {}", study_.name, run_.root().string()));
     report_->say("corpus: " + corpus_.description);
+    if (floor) {
+      report_->say(fmt::format(
+          "no model can expect a validation loss below {:.4f} nats per token: the language's own",
+          *floor));
+    }
     report_->say(fmt::format("model: {}, {} parameters", study_.base.model.arch,
                              train::count_parameters(study_.base, corpus_.vocabulary())));
     if (!study_.base.model.causal) {
