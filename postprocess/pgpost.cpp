@@ -8,10 +8,10 @@
 #include <string>
 #include <vector>
 
-#include "app/command_line.hpp"
 #include "base/error.hpp"
 #include "base/files.hpp"
 #include "base/version.hpp"
+#include "config/command_line.hpp"
 #include "postprocess/plots/plots.hpp"
 #include "postprocess/report/run_status.hpp"
 #include "postprocess/report/written.hpp"
@@ -156,8 +156,8 @@ int main(int argc, char** argv) {
     if (status->parsed()) code = status_command(arguments);
     return static_cast<int>(code);
   } catch (const CLI::ParseError& error) {
-    return pg::app::end_parse(app, error);
+    return pg::config::end_parse(app, error);
   } catch (...) {
-    return pg::app::end_failure("pgpost");
+    return pg::config::end_failure("pgpost");
   }
 }

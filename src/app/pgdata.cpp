@@ -7,10 +7,10 @@
 #include <string>
 #include <system_error>
 
-#include "app/command_line.hpp"
 #include "base/error.hpp"
 #include "base/files.hpp"
 #include "base/text.hpp"
+#include "config/command_line.hpp"
 #include "data/corpus.hpp"
 #include "data/entropy.hpp"
 #include "data/sampler.hpp"
@@ -143,8 +143,8 @@ int main(int argc, char** argv) {
     look->parsed() ? inspect(arguments) : synthesize(arguments);
     return static_cast<int>(pg::ExitCode::done);
   } catch (const CLI::ParseError& error) {
-    return pg::app::end_parse(app, error);
+    return pg::config::end_parse(app, error);
   } catch (...) {
-    return pg::app::end_failure("pgdata");
+    return pg::config::end_failure("pgdata");
   }
 }

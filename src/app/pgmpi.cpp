@@ -7,11 +7,11 @@
 #include <string>
 #include <vector>
 
-#include "app/command_line.hpp"
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "base/version.hpp"
 #include "comm/communicator.hpp"
+#include "config/command_line.hpp"
 #include "config/study.hpp"
 #include "study/plan.hpp"
 #include "study/runner.hpp"
@@ -102,8 +102,8 @@ int main(int argc, char** argv) {
     return static_cast<int>(
         act(arguments, pg::join(std::vector<std::string>(argv, argv + argc), " ")));
   } catch (const CLI::ParseError& error) {
-    return pg::app::end_parse(app, error);
+    return pg::config::end_parse(app, error);
   } catch (...) {
-    return pg::app::end_failure("pgmpi");
+    return pg::config::end_failure("pgmpi");
   }
 }

@@ -1,4 +1,5 @@
-// config: from YAML and --set to typed, validated settings, and back to YAML. May know base only.
+// config: what the user asks for: from YAML, --set and command lines to typed, validated settings,
+// and back to YAML. May know base only.
 #pragma once
 
 #include <cstdint>

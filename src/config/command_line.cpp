@@ -1,4 +1,4 @@
-#include "app/command_line.hpp"
+#include "config/command_line.hpp"
 
 #include <fmt/format.h>
 
@@ -9,7 +9,7 @@
 #include "base/error.hpp"
 #include "base/text.hpp"
 
-namespace pg::app {
+namespace pg::config {
 namespace {
 
 /// Every option and command that would have been understood where the parse stopped.
@@ -49,4 +49,4 @@ int end_failure(const std::string& program) {
   return static_cast<int>(failure.code);
 }
 
-}  // namespace pg::app
+}  // namespace pg::config
