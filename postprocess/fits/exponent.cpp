@@ -139,7 +139,9 @@ IdentifiedSet identified_set(const std::vector<BatchCells>& grid) {
       if (j.x < i.x) set.beta.low = std::max(set.beta.low, limit);
     }
   }
-  set.feasible = bounds.size() >= 2 && set.beta.low <= set.beta.high;
+  // A single slope is a line along the edges of cells: it passes through the inside of none.
+  constexpr double kNarrowest = 1e-9;
+  set.feasible = bounds.size() >= 2 && set.beta.low + kNarrowest < set.beta.high;
   return set;
 }
 

@@ -123,14 +123,16 @@ void warn_about_design(const RunResults& results, const ScalingFit& fit, Warning
                              fit.surface.misfit_f, fit.surface.misfit_p));
   }
   const std::string band = band_of(fit.headline().beta_ci95);
-  for (const SurfaceFit* other : {&fit.surface_without_small, &fit.surface_wide}) {
-    const bool agrees = !other->estimate.ok() || band_of(other->estimate.beta_ci95) == band;
+  for (const ExponentEstimate* other :
+       {&fit.surface_without_small.estimate, &fit.surface_wide.estimate, &fit.line,
+        &fit.line_propagated, &fit.line_without_small}) {
+    const bool agrees = !other->ok() || band_of(other->beta_ci95) == band;
     if (!fit.headline().ok() || band == "indeterminate" || agrees) continue;
-    warnings.add("not_robust",
-                 fmt::format("The verdict does not hold for another choice ({}): beta = {:.3f} "
-                             "[{:.3f}, {:.3f}] lies in no single band or in another one.",
-                             other->estimate.label, other->estimate.beta,
-                             other->estimate.beta_ci95.low, other->estimate.beta_ci95.high));
+    warnings.add(
+        "not_robust",
+        fmt::format("The verdict does not hold for another choice ({}): beta = {:.3f} "
+                    "[{:.3f}, {:.3f}] lies in no single band or in another one.",
+                    other->label, other->beta, other->beta_ci95.low, other->beta_ci95.high));
   }
   if (fit.noise.sd == 0) {
     warnings.add("noise_unknown",
@@ -300,6 +302,11 @@ Assessment assess(const RunResults& results, const ScalingFit& fit) {
   warn_about_design(results, fit, warnings);
   read_provenance(results, assessment, warnings);
   assessment.warnings = warnings.take();
+  const bool robust = std::none_of(assessment.warnings.begin(), assessment.warnings.end(),
+                                   [](const Warning& w) { return w.code == "not_robust"; });
+  if (!robust) {
+    assessment.verdict.sentence += " Not every estimator agrees: see the warnings.";
+  }
   assessment.conventions = conventions(fit);
   return assessment;
 }

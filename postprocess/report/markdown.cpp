@@ -22,7 +22,7 @@ std::string cell(std::string text) {
 std::string optima_section(const ScalingFit& fit) {
   std::string text =
       "## Best learning rate of each batch size\n\n"
-      "| batch | LR\\* | 95 % range | loss at LR\\* | grid argmin | cells used / diverged / "
+      "| batch | LR\\* | 95 % range | loss at LR\\* | lowest cell | cells used / diverged / "
       "missing "
       "| flags |\n| ---: | ---: | --- | ---: | ---: | --- | --- |\n";
   for (const Optimum& o : fit.optima) {

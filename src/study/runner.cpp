@@ -7,6 +7,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 
 #include "base/files.hpp"
 #include "base/hash.hpp"
@@ -127,7 +128,12 @@ class Runner {
     for (const record::DamagedTrial& damaged : scan.damaged) {
       auto aside = damaged.file;
       aside += ".damaged";
-      std::filesystem::rename(damaged.file, aside);
+      std::error_code failure;
+      std::filesystem::rename(damaged.file, aside, failure);
+      if (failure) {
+        throw_io(fmt::format("cannot set the damaged {} aside", damaged.file.string()),
+                 failure.value(), "write permission in the run directory");
+      }
       report_->say(fmt::format("warning: {}\n  set aside as {}; the trial will be trained again",
                                damaged.reason, aside.string()));
     }
@@ -187,7 +193,7 @@ class Runner {
     std::stable_sort(missing.begin(), missing.end(), [](const Trial* a, const Trial* b) {
       return train::tokens_in(a->settings) > train::tokens_in(b->settings);
     });
-    planned_ += static_cast<std::int64_t>(trials.size());
+    for (const Trial& trial : trials) planned_.insert(trial.id);
     const bool complete = missing.empty() || train_all(stage, missing);
     for (const Trial& trial : trials) {
       const auto found = finished_.find(trial.id);
@@ -226,6 +232,7 @@ class Runner {
     comm::RankStatus status;
     nlohmann::json ended = nlohmann::json::array();
     const auto look_around = [&] {
+      if (stop_.received()) board.request_stop();
       if (report_ && report_->due()) report_->update(board.statuses());
     };
     for (;;) {
@@ -268,7 +275,6 @@ class Runner {
       status.steps = progress.steps;
       status.tokens_done = tokens_before + progress.tokens;
       board.post(status);
-      if (stop_.received()) board.request_stop();
       look_around();
       return !board.stop_requested();
     };
@@ -300,8 +306,9 @@ class Runner {
   /// Of all trials planned so far, as this rank knows them between stages.
   [[nodiscard]] Tally tally() const {
     Tally tally;
-    tally.planned = planned_;
+    tally.planned = static_cast<std::int64_t>(planned_.size());
     for (const auto& [id, summary] : finished_) {
+      if (!planned_.contains(id)) continue;  // of a later stage, from an earlier launch
       switch (summary.status) {
         case TrialStatus::finished: ++tally.finished; break;
         case TrialStatus::diverged: ++tally.diverged; break;
@@ -352,8 +359,8 @@ class Runner {
   std::string launch_;
   std::map<std::string, TrialSummary> finished_;  ///< on disk, by id; same on every rank
   std::vector<TrialSummary> results_;             ///< in the order of the plan
-  std::int64_t planned_ = 0;
-  std::optional<ProgressReport> report_;  ///< rank 0 only
+  std::set<std::string> planned_;                 ///< ids of all trials planned so far
+  std::optional<ProgressReport> report_;          ///< rank 0 only
   std::chrono::steady_clock::time_point results_written_;
 };
 

@@ -60,6 +60,50 @@ BOOST_AUTO_TEST_CASE(exact_parabolas_give_back_their_exponent) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(a_line_along_the_edges_of_cells_is_no_identified_slope) {
+  // Seen on real text: all argmins in one column, but for one batch in the middle.
+  const auto set_of = [](const std::vector<std::size_t>& argmins) {
+    std::vector<BatchCells> grid;
+    for (std::size_t row = 0; row < argmins.size(); ++row) {
+      BatchCells cells{std::int64_t{8} << row, {}};
+      const std::vector<double> losses = valley(argmins[row]);
+      for (std::size_t i = 0; i < kFive.size(); ++i) {
+        Cell cell;
+        cell.batch = cells.batch;
+        cell.lr = kFive[i];
+        cell.state = CellState::usable;
+        cell.loss = losses[i];
+        cells.cells.push_back(cell);
+      }
+      grid.push_back(cells);
+    }
+    return identified_set(grid);
+  };
+  BOOST_TEST(!set_of({2, 2, 2, 3, 2}).feasible);
+  BOOST_TEST(set_of({2, 2, 2, 3, 3}).feasible);
+  BOOST_TEST(set_of({2, 2, 2, 2, 2}).feasible);
+  BOOST_TEST(!set_of({2, 3, 1, 3, 2}).feasible);
+}
+
+BOOST_AUTO_TEST_CASE(a_verdict_that_other_estimators_do_not_share_says_so) {
+  // A reduced run on TinyShakespeare (64 characters, 400 steps, one seed): the surface is clear,
+  // the line through its seven noisy optima is not.
+  const auto results = pg::test::results_from_table(
+      {8, 16, 32, 64, 128, 256, 512}, {3e-4, 1e-3, 1.732e-3, 3e-3, 5.477e-3, 1e-2, 3e-2},
+      {{2.58893, 2.28440, 2.22911, 2.19878, 2.26169, 2.40341, 2.82450},
+       {2.50863, 2.18179, 2.11653, 2.11445, 2.14415, 2.24851, 2.58400},
+       {2.43367, 2.09500, 2.03198, 2.00370, 2.00380, 2.06576, 2.48305},
+       {2.37396, 2.01889, 1.94707, 1.92559, 1.90593, 1.95505, 2.28640},
+       {2.31553, 1.98118, 1.88272, 1.82643, 1.81437, 1.84258, 2.08824},
+       {2.28543, 1.93337, kNan, 1.79429, 1.79484, 1.76481, 1.98249},
+       {2.26302, 1.91141, 1.79690, 1.73086, 1.71242, 1.74389, 1.95745}});
+  const ScalingFit fit = fit_scaling(results);
+  const Assessment assessment = assess(results, fit);
+  BOOST_TEST(assessment.verdict.word == "heavier_tailed");
+  BOOST_TEST(has_warning(assessment, "not_robust"));
+  BOOST_TEST(assessment.verdict.sentence.find("Not every estimator agrees") != std::string::npos);
+}
+
 BOOST_AUTO_TEST_CASE(raw_argmins_cannot_tell_the_theories_apart) {
   for (const double beta : {2.0 / 3, 0.5}) {
     SyntheticSurface surface;
