@@ -4,6 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 started=$SECONDS
+cores=$(nproc)  # before OMP_NUM_THREADS is set, which nproc obeys
 say() { printf '\n== %s (%d s)\n' "$*" $((SECONDS - started)); }
 
 say "set-up"
@@ -16,9 +17,8 @@ cmake --preset release -DBUILD_TESTING=OFF > quickstart-build.log 2>&1 ||
 rm quickstart-build.log
 cmake --build --preset release -- --quiet
 
-ranks=$(nproc)
-say "train: mpirun -n $ranks pgmpi --grid --quick"
-mpirun --oversubscribe -n "$ranks" build/release/bin/pgmpi --grid --quick "$@" \
+say "train: mpirun -n $cores pgmpi --grid --quick"
+mpirun --oversubscribe -n "$cores" build/release/bin/pgmpi --grid --quick "$@" \
   --run-dir runs/quickstart
 
 say "conclude: pgpost fit runs/quickstart"

@@ -4,6 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 started=$SECONDS
+cores=$(nproc)  # before OMP_NUM_THREADS is set, which nproc obeys
 say() { printf '\n== %s (%d s)\n' "$*" $((SECONDS - started)); }
 
 say "set-up"
@@ -24,7 +25,7 @@ done
 failed=0
 for preset in release asan; do
   say "test $preset"
-  ctest --preset "$preset" -j "$(nproc)" "$@" || failed=1
+  ctest --preset "$preset" -j "$cores" "$@" || failed=1
 done
 say "done"
 exit $failed
