@@ -43,7 +43,7 @@ download() { # URL FILE
   elif command -v wget >/dev/null; then
     wget --quiet --tries 3 --timeout 60 --output-document "$2" -- "$1"
   else
-    fail "$kInputOutput" "neither curl nor wget is installed" "  try: install one, or save $1 as $2"
+    fail "$kInputOutput" "neither curl nor wget is installed" "  try: install one, or save $1 as ${2%.pending-*}"
   fi
 }
 

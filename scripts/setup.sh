@@ -13,6 +13,7 @@ packages=(
   libyaml-cpp-dev libcli11-dev nlohmann-json3-dev libfmt-dev libssl-dev  # settings, text, hashes
   libboost-dev libboost-test-dev               # Boost.Math: distributions; Boost.Test
   gnuplot-nox fonts-dejavu-core                # plots
+  curl ca-certificates                         # scripts/get-data.sh
 )
 test_packages=(
   python3 python3-torch                        # the independent truth for the training step

@@ -272,7 +272,9 @@ std::vector<std::pair<std::string, std::string>> conventions(const ScalingFit& f
       {"equivalence", fmt::format("two one-sided t tests, margin {:.2f}", kEquivalenceMargin)},
       {"bands",
        "the source's, judged by the whole interval: Laplace 0.60-0.74, Gaussian "
-       "0.45-0.55, heavier below 0.45, lighter above 0.74, nothing between 0.55 and 0.60"},
+       "0.45-0.55, heavier below 0.45, lighter above 0.74, nothing between 0.55 and 0.60; a band "
+       "is "
+       "given only if the interval of the line through the optima lies in it too"},
       {"theory",
        "the three exponents are labelled point hypotheses of the source, not computed "
        "from a tail index; the row alpha = 3 -> 2/3 has no derivation there, and for Adam "
@@ -304,7 +306,7 @@ Assessment assess(const RunResults& results, const ScalingFit& fit) {
   assessment.warnings = warnings.take();
   const bool robust = std::none_of(assessment.warnings.begin(), assessment.warnings.end(),
                                    [](const Warning& w) { return w.code == "not_robust"; });
-  if (!robust) {
+  if (!robust && assessment.verdict.word != "indeterminate") {
     assessment.verdict.sentence += " Not every estimator agrees: see the warnings.";
   }
   assessment.conventions = conventions(fit);

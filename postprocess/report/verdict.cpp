@@ -58,6 +58,13 @@ bool edges_matter(const ScalingFit& fit, const std::string& word) {
   return false;
 }
 
+/// The surface assumes one curvature for all batches and symmetric valleys, the line through the
+/// optima does not: where the two put beta into different bands, neither can be believed.
+bool line_objects(const ScalingFit& fit, const std::string& word) {
+  return fit.surface.estimate.ok() && fit.line.ok() && word != "indeterminate" &&
+         band_of(fit.line.beta_ci95) != word;
+}
+
 std::string edge_batches(const ScalingFit& fit) {
   std::vector<std::string> batches;
   for (const Optimum& o : fit.optima) {
@@ -111,7 +118,13 @@ Verdict judge(const ScalingFit& fit) {
       headline.beta, headline.beta_ci95.low, headline.beta_ci95.high);
   verdict.word = band_of(headline.beta_ci95);
   verdict.extend_grid = edges_matter(fit, verdict.word);
-  if (verdict.word == "indeterminate") {
+  if (line_objects(fit, verdict.word)) {
+    verdict.word = "indeterminate";
+    verdict.sentence = fmt::format(
+        "Indeterminate: {} from the loss surface, but the line through the interpolated optima has "
+        "beta = {:.3f} [{:.3f}, {:.3f}]: they share no band",
+        numbers, fit.line.beta, fit.line.beta_ci95.low, fit.line.beta_ci95.high);
+  } else if (verdict.word == "indeterminate") {
     verdict.sentence = fmt::format("Indeterminate: {}; {}", numbers, contents(fit));
     if (headline.beta >= kGaussianHigh && headline.beta <= kLaplaceLow) {
       verdict.sentence += ", and its centre falls between the bands";
