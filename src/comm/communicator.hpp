@@ -2,7 +2,6 @@
 // May know base only.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -82,6 +81,9 @@ class TicketBoard {
   TicketBoard(const TicketBoard&) = delete;
   TicketBoard& operator=(const TicketBoard&) = delete;
 
+  /// Lets this rank answer for its memory; cheap, for the inner loop. Without it the others wait
+  /// for rank 0 where the network has no remote atomics.
+  void progress();
   /// The next ticket: each number goes to exactly one caller.
   std::int64_t take();
   void post(const RankStatus& status);

@@ -57,6 +57,13 @@ TicketBoard::~TicketBoard() {
   MPI_Win_free(&state_->window);
 }
 
+void TicketBoard::progress() {
+  int waiting = 0;
+  check_mpi(MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, state_->communicator.handle().mpi, &waiting,
+                       MPI_STATUS_IGNORE),
+            "MPI_Iprobe");
+}
+
 std::int64_t TicketBoard::take() {
   return state_->fetch(kTicketWord, 1, MPI_SUM);
 }

@@ -26,6 +26,9 @@
 namespace pg::study {
 namespace {
 
+/// How often a rank tells where it is and asks whether to stop; each may cost a round trip.
+constexpr auto kPostPeriod = std::chrono::milliseconds(500);
+
 using record::TrialStatus;
 using record::TrialSummary;
 
@@ -268,7 +271,8 @@ class Runner {
     auto last_post = Clock::time_point{};
     const auto observer = [&](const train::Progress& progress) {
       const auto now = Clock::now();
-      if (now - last_post < std::chrono::milliseconds(200)) return true;
+      board.progress();
+      if (now - last_post < kPostPeriod) return true;
       last_post = now;
       status.job = ticket;
       status.step = progress.step;
