@@ -81,7 +81,8 @@ int main(int argc, char** argv) {
   plan->expected(0, 1)->type_name("[STUDY]")->excludes(grid);
   app.add_option("--set", arguments.load.overrides,
                  "path=value, over the study and its preset; may be repeated")
-      ->type_name("PATH=VALUE");
+      ->type_name("PATH=VALUE")
+      ->allow_extra_args(false);
   app.add_flag("--quick", arguments.load.quick, "the study's own small version");
   app.add_option("--run-dir", arguments.run_directory, "default: runs/<name of the study>")
       ->type_name("DIR");
