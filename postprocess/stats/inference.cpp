@@ -1,7 +1,6 @@
 #include "postprocess/stats/inference.hpp"
 
 #include <algorithm>
-#include <boost/math/distributions/chi_squared.hpp>
 #include <boost/math/distributions/fisher_f.hpp>
 #include <boost/math/distributions/students_t.hpp>
 #include <cmath>
@@ -35,10 +34,6 @@ double student_two_sided_p(double t, double df) {
 double fisher_upper_p(double f, double d1, double d2) {
   if (std::isinf(f)) return 0;
   return boost::math::cdf(complement(boost::math::fisher_f(d1, d2), f));
-}
-
-double chi_squared_upper_p(double x, double df) {
-  return boost::math::cdf(complement(boost::math::chi_squared(df), x));
 }
 
 Interval student_interval(double estimate, double se, int df, double level) {

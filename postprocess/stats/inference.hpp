@@ -29,8 +29,6 @@ double student_two_sided_p(double t, double df);
 double student_upper_p(double t, double df);
 /// P(F >= f) with d1 and d2 degrees of freedom.
 double fisher_upper_p(double f, double d1, double d2);
-/// P(X >= x) with df degrees of freedom.
-double chi_squared_upper_p(double x, double df);
 
 /// estimate -+ t_{df, (1 + level) / 2} * se; the whole line when df < 1 or se is infinite.
 Interval student_interval(double estimate, double se, int df, double level = 0.95);

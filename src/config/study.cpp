@@ -362,12 +362,4 @@ Settings with(const Settings& settings, const std::string& path, const std::stri
   throw_settings("there is no setting '" + path + "'", "a path of --print-config", "");
 }
 
-std::string value_of(const Settings& settings, const std::string& path) {
-  Settings copy = settings;
-  for (const Field& field : settings_fields(copy)) {
-    if (field.path == path) return field.get().Scalar();
-  }
-  throw_settings("there is no setting '" + path + "'", "a path of --print-config", "");
-}
-
 }  // namespace pg::config

@@ -29,9 +29,6 @@ std::vector<std::string> differences(const Study& a, const Study& b);
 /// A copy of `settings` with the setting at `path` replaced. Throws InvalidInput.
 Settings with(const Settings& settings, const std::string& path, const std::string& value);
 
-/// The value of the setting at `path`, as text. Throws InvalidInput.
-std::string value_of(const Settings& settings, const std::string& path);
-
 /// The folder `configs`: under the working folder, beside the program's build tree, or installed.
 /// Throws InvalidInput (settings) naming the places it looked at.
 std::filesystem::path config_folder();

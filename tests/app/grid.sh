@@ -52,6 +52,14 @@ same_numbers "$work/r1" "$work/r2"
 expect 0 "6 finished, 3 diverged, 0 failed" "${on[@]}" 2 "$pgmpi" --grid "$study" --run-dir "$work/wild" \
   --set 'axes.optimizer.lr=[1e-3, 1e-2, 1e30]' --set optimizer.clip=0
 
+# A trial that cannot be trained fails by name, the others finish, and the next start tries it again.
+long_sequence=(--set 'axes.data.sequence_length=[16, 50000]' --set 'axes.optimizer.lr=[1e-3]')
+for attempt in first second; do
+  expect 1 "3 finished, 0 diverged, 3 failed" "${on[@]}" 2 "$pgmpi" --grid "$study" \
+    --run-dir "$work/failing" "${long_sequence[@]}"
+  grep -q '50000' "$work/output" || fail "the $attempt start does not say why trials failed"
+done
+
 # A stop is not an error: exit code 75, finished trials saved, and the rest later. Then SIGKILL.
 long=(--grid "$study" --set train.steps=3000 --set schedule.warmup_steps=3)
 expect 0 "" "$pgmpi" "${long[@]}" --run-dir "$work/straight"

@@ -159,7 +159,7 @@ BOOST_AUTO_TEST_CASE(every_field_prints_and_sets_its_own_value) {
 
 BOOST_AUTO_TEST_CASE(single_settings_are_read_and_replaced_by_path) {
   const Settings settings;
-  BOOST_TEST(value_of(with(settings, "optimizer.lr", "3e-4"), "optimizer.lr") == "0.0003");
+  BOOST_TEST(with(settings, "optimizer.lr", "3e-4").optimizer.lr == 0.0003);
   BOOST_CHECK_THROW((void)with(settings, "optimizer.lr", "x"), pg::InvalidInput);
   BOOST_CHECK_THROW((void)with(settings, "no.such", "1"), pg::InvalidInput);
 }
