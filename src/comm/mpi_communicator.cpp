@@ -1,16 +1,25 @@
 #include <fmt/format.h>
 #include <mpi.h>
 
+#include <bit>
 #include <chrono>
-#include <cstdlib>
+#include <limits>
 #include <thread>
 
 #include "base/error.hpp"
-#include "base/text.hpp"
 #include "comm/communicator.hpp"
 #include "comm/mpi_handle.hpp"
 
 namespace pg::comm {
+namespace {
+
+int message_length(std::size_t count) {
+  require(count <= static_cast<std::size_t>(std::numeric_limits<int>::max()),
+          "a message that MPI can count");
+  return static_cast<int>(count);
+}
+
+}  // namespace
 
 void check_mpi(int code, const char* call) {
   if (code == MPI_SUCCESS) return;
@@ -27,20 +36,30 @@ Communicator::Communicator(std::unique_ptr<Handle> handle) : handle_(std::move(h
   check_mpi(MPI_Comm_size(handle_->mpi, &size_), "MPI_Comm_size");
 }
 
-Communicator::~Communicator() = default;
+Communicator::Communicator() : handle_(std::make_unique<Handle>()) {}
+
+Communicator Communicator::alone() {
+  return {};
+}
+
+Communicator::~Communicator() {
+  if (handle_->owned) MPI_Comm_free(&handle_->mpi);
+}
 
 std::string Communicator::broadcast(const std::string& text) const {
+  if (size_ == 1) return text;
   auto length = static_cast<std::int64_t>(text.size());
   check_mpi(MPI_Bcast(&length, 1, MPI_INT64_T, 0, handle_->mpi), "MPI_Bcast");
   std::string result = text;
   result.resize(static_cast<std::size_t>(length));
-  check_mpi(MPI_Bcast(result.data(), static_cast<int>(length), MPI_BYTE, 0, handle_->mpi),
+  check_mpi(MPI_Bcast(result.data(), message_length(result.size()), MPI_BYTE, 0, handle_->mpi),
             "MPI_Bcast");
   return result;
 }
 
 std::vector<std::string> Communicator::all_gather(const std::string& text) const {
-  const int length = static_cast<int>(text.size());
+  if (size_ == 1) return {text};
+  const int length = message_length(text.size());
   std::vector<int> lengths(static_cast<std::size_t>(size_));
   check_mpi(MPI_Allgather(&length, 1, MPI_INT, lengths.data(), 1, MPI_INT, handle_->mpi),
             "MPI_Allgather");
@@ -62,7 +81,22 @@ std::vector<std::string> Communicator::all_gather(const std::string& text) const
   return parts;
 }
 
+void Communicator::all_reduce(std::span<std::int64_t> words) const {
+  if (size_ == 1) return;
+  check_mpi(MPI_Allreduce(MPI_IN_PLACE, words.data(), message_length(words.size()), MPI_INT64_T,
+                          MPI_SUM, handle_->mpi),
+            "MPI_Allreduce");
+}
+
+void Communicator::all_reduce_any_order(std::span<float> values) const {
+  if (size_ == 1) return;
+  check_mpi(MPI_Allreduce(MPI_IN_PLACE, values.data(), message_length(values.size()), MPI_FLOAT,
+                          MPI_SUM, handle_->mpi),
+            "MPI_Allreduce");
+}
+
 void Communicator::wait_for_all(const std::function<void()>& meanwhile) const {
+  if (size_ == 1) return;
   MPI_Request request = MPI_REQUEST_NULL;
   check_mpi(MPI_Ibarrier(handle_->mpi, &request), "MPI_Ibarrier");
   for (;;) {
@@ -74,40 +108,34 @@ void Communicator::wait_for_all(const std::function<void()>& meanwhile) const {
   }
 }
 
-Session::Session() {
-  int provided = 0;
-  if (MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS) {
-    throw IoError({"MPI does not start", "", "start the program under mpirun or srun"});
-  }
-  MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
-  auto handle = std::make_unique<Communicator::Handle>();
-  handle->mpi = MPI_COMM_WORLD;
-  world_ = std::make_unique<Communicator>(std::move(handle));
-  const char* tasks = std::getenv("SLURM_STEP_NUM_TASKS");
-  const auto expected = tasks != nullptr ? parse_integer(tasks) : std::optional<long long>();
-  if (world_->size() == 1 && expected && *expected > 1) {
-    throw_settings(fmt::format("this is rank 0 of 1, but the job step has {} tasks", *expected),
-                   "one MPI world over all tasks",
-                   "srun --mpi=pmix, or mpirun inside the allocation");
+Teams::Teams(const Communicator& world) {
+  const MPI_Comm mpi = world.handle().mpi;
+  by_level_.emplace_back(new Communicator(Communicator::alone()));
+  for (int size = 2; size <= world.size(); size *= 2) {
+    const int block = world.rank() / size;
+    const bool complete = (block + 1) * size <= world.size();
+    auto handle = std::make_unique<Communicator::Handle>();
+    handle->owned = true;
+    check_mpi(MPI_Comm_split(mpi, complete ? block : MPI_UNDEFINED, world.rank(), &handle->mpi),
+              "MPI_Comm_split");
+    by_level_.push_back(complete ? std::make_unique<Communicator>(std::move(handle)) : nullptr);
   }
 }
 
-Session::~Session() {
-  world_.reset();
-  MPI_Finalize();
+Teams::~Teams() = default;
+
+const Communicator& Teams::of_size(int size) const {
+  const bool power = size > 0 && std::has_single_bit(static_cast<unsigned>(size));
+  const auto level = power ? static_cast<std::size_t>(std::countr_zero(static_cast<unsigned>(size)))
+                           : by_level_.size();
+  if (level >= by_level_.size() || by_level_[level] == nullptr) {
+    throw InternalError({fmt::format("this rank has no team of {} ranks", size), "", ""});
+  }
+  return *by_level_[level];
 }
 
-std::string Session::library() {
-  std::string text(MPI_MAX_LIBRARY_VERSION_STRING, '\0');
-  int length = 0;
-  check_mpi(MPI_Get_library_version(text.data(), &length), "MPI_Get_library_version");
-  text.resize(static_cast<std::size_t>(length));
-  return text.substr(0, text.find(','));
-}
-
-void Session::abort(int code) {
-  MPI_Abort(MPI_COMM_WORLD, code);
-  std::_Exit(code);
+int Teams::largest(int n_ranks) {
+  return static_cast<int>(std::bit_floor(static_cast<unsigned>(n_ranks)));
 }
 
 }  // namespace pg::comm

@@ -10,6 +10,7 @@ namespace pg::comm {
 
 struct Communicator::Handle {
   MPI_Comm mpi = MPI_COMM_NULL;
+  bool owned = false;  ///< made here, so freed here
 };
 
 /// Throws IoError naming the call and MPI's words for the code.

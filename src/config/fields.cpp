@@ -234,6 +234,8 @@ void describe_settings(Builder& b, Settings& s) {
   b.add("steps", s.train.steps, kCount, "optimizer steps");
   b.add("batch", s.train.batch, kCount, "sequences per step");
   b.add("chunk", s.train.chunk, kCount, "sequences per gradient piece: part of the numbers");
+  b.add("reproducible", s.train.reproducible, {"strict", "fast"},
+        "fast: plain sums, whose bits depend on the size of the team");
   b.add("seed", s.train.seed, kAny, "of initial weights and sample order");
   b.group("eval");
   b.add("interval", s.eval.interval, kCount, "steps between validations before the tail");

@@ -57,6 +57,7 @@ struct TrainSettings {
   std::int64_t steps = 5000;
   std::int64_t batch = 64;
   std::int64_t chunk = 8;
+  std::string reproducible = "strict";
   std::uint64_t seed = 42;
 };
 

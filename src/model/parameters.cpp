@@ -38,12 +38,12 @@ std::int64_t ParameterSpec::n_elements() const {
 }
 
 ParameterSet::ParameterSet(std::vector<ParameterSpec> specs, std::uint64_t seed,
-                           at::ScalarType type)
+                           at::ScalarType type, at::Device device)
     : specs_(std::move(specs)) {
   std::int64_t total = 0;
   for (const ParameterSpec& spec : specs_) total += spec.n_elements();
-  values_ = at::empty({total}, type);
-  gradients_ = at::zeros({total}, type);
+  values_ = at::empty({total}, at::TensorOptions(type).device(device));
+  gradients_ = at::zeros_like(values_);
   std::int64_t offset = 0;
   for (const ParameterSpec& spec : specs_) {
     const std::int64_t count = spec.n_elements();
@@ -66,9 +66,14 @@ std::size_t ParameterSet::index(const std::string& name) const {
 }
 
 std::string ParameterSet::hash() const {
+  return tensor_hash(values_);
+}
+
+std::string tensor_hash(const at::Tensor& tensor) {
+  require(tensor.is_contiguous(), "a contiguous tensor");
+  const at::Tensor host = tensor.cpu();
   Sha256 hash;
-  const auto* bytes = static_cast<const std::byte*>(values_.data_ptr());
-  hash.add(std::span(bytes, values_.nbytes()));
+  hash.add(std::span(static_cast<const std::byte*>(host.data_ptr()), host.nbytes()));
   return hash.hex();
 }
 

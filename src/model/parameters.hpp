@@ -35,7 +35,7 @@ class ParameterSet {
  public:
   /// Allocates and fills the values from `seed`; gradients start at zero.
   ParameterSet(std::vector<ParameterSpec> specs, std::uint64_t seed,
-               at::ScalarType type = at::kFloat);
+               at::ScalarType type = at::kFloat, at::Device device = at::kCPU);
 
   /// Position of a name in the list; throws InternalError for an unknown one.
   [[nodiscard]] std::size_t index(const std::string& name) const;
@@ -57,5 +57,8 @@ class ParameterSet {
   at::Tensor gradients_;
   std::vector<at::Tensor> leaves_;
 };
+
+/// SHA-256 over the bytes of a contiguous tensor; from any device.
+std::string tensor_hash(const at::Tensor& tensor);
 
 }  // namespace pg::model

@@ -70,6 +70,8 @@ void write_results_csv(const std::filesystem::path& file, const std::vector<Tria
                            "clip_fraction",
                            "seconds",
                            "tokens_per_s",
+                           "team_size",
+                           "reproducible",
                            "parameter_hash",
                            "launch",
                            "reason"}) {
@@ -103,6 +105,8 @@ void write_results_csv(const std::filesystem::path& file, const std::vector<Tria
                              fmt::format("{:.4f}", s.clip_fraction),
                              fmt::format("{:.2f}", s.seconds),
                              fmt::format("{:.0f}", rate),
+                             std::to_string(s.team_size),
+                             s.reproducible,
                              s.parameter_hash,
                              s.launch,
                              s.reason}) {

@@ -94,6 +94,8 @@ void write_trial(const std::filesystem::path& file, const TrialRecord& record) {
     out.attribute("status", to_string(s.status));
     out.attribute("converged", static_cast<std::int64_t>(s.converged));
     out.attribute("seed", static_cast<std::int64_t>(s.seed));
+    out.attribute("team_size", s.team_size);
+    out.attribute("reproducible", s.reproducible);
     out.attribute("varied", nlohmann::json(s.varied).dump());
     out.attribute("settings", record.settings_yaml);
     out.attribute("corpus_sha256", record.corpus_sha256);
@@ -119,6 +121,10 @@ TrialRecord read_trial(const std::filesystem::path& file) {
   s.status = trial_status(in.text("status"));
   s.converged = in.integer("converged") != 0;
   s.seed = static_cast<std::uint64_t>(in.integer("seed"));
+  if (version >= 2) {  // before, a trial had one rank
+    s.team_size = in.integer("team_size");
+    s.reproducible = in.text("reproducible");
+  }
   try {
     nlohmann::json::parse(in.text("varied")).get_to(s.varied);
   } catch (const nlohmann::json::exception& error) {

@@ -43,8 +43,10 @@ struct TrialSummary {
   bool converged = false;       ///< sd below the limit and no significant downward drift
   double clip_fraction = 0;     ///< share of steps whose gradient norm exceeded the limit
   double seconds = 0;           ///< wall time of training and evaluation
-  std::string parameter_hash;   ///< SHA-256 over the final parameters, in order
-  std::string launch;           ///< id of the launch in provenance.json that trained it
+  std::int64_t team_size = 1;   ///< ranks that trained it together
+  std::string reproducible = "strict";  ///< fast: the numbers depend on team_size
+  std::string parameter_hash;           ///< SHA-256 over the final parameters, in order
+  std::string launch;                   ///< id of the launch in provenance.json that trained it
 };
 
 /// Everything that metrics.h5 holds.
@@ -60,7 +62,7 @@ struct TrialRecord {
   std::vector<double> val_loss;  ///< mean over the fixed validation set
 };
 
-inline constexpr std::int64_t kTrialFormatVersion = 1;
+inline constexpr std::int64_t kTrialFormatVersion = 2;
 
 /// Writes metrics.h5 aside, re-reads it, renames it into place; then the trial counts. IoError.
 void write_trial(const std::filesystem::path& file, const TrialRecord& record);

@@ -4,27 +4,25 @@
 
 namespace pg::train {
 
-void ChunkTree::add(const at::Tensor& gradient, double loss) {
-  if (used_ == nodes_.size()) nodes_.push_back({at::empty_like(gradient), 0, 0});
+void ChunkTree::add(const at::Tensor& gradient) {
+  if (used_ == nodes_.size()) nodes_.push_back({at::empty_like(gradient), 0});
   Node& leaf = nodes_[used_++];
   leaf.gradient.copy_(gradient);
-  leaf.loss = loss;
   leaf.n_leaves = 1;
   while (used_ > 1 && nodes_[used_ - 1].n_leaves == nodes_[used_ - 2].n_leaves) join_last_two();
 }
 
-ChunkTree::Sum ChunkTree::finish() {
+at::Tensor ChunkTree::finish() {
   require(used_ > 0, "a sum of at least one chunk");
   while (used_ > 1) join_last_two();
   used_ = 0;
-  return {nodes_[0].gradient, nodes_[0].loss};
+  return nodes_[0].gradient;
 }
 
 void ChunkTree::join_last_two() {
   Node& left = nodes_[used_ - 2];
   const Node& right = nodes_[used_ - 1];
   left.gradient.add_(right.gradient);
-  left.loss += right.loss;
   left.n_leaves += right.n_leaves;
   --used_;
 }

@@ -13,20 +13,16 @@ namespace pg::train {
 /// next step.
 class ChunkTree {
  public:
-  /// Adds the next leaf: a flat gradient (copied) and a loss.
-  void add(const at::Tensor& gradient, double loss);
+  /// Adds the next leaf: a flat gradient (copied).
+  void add(const at::Tensor& gradient);
 
-  struct Sum {
-    at::Tensor gradient;  ///< owned by the tree, valid until the next add()
-    double loss;
-  };
-  /// The sum of all leaves since the last finish(); at least one.
-  Sum finish();
+  /// The sum of all leaves since the last finish(); at least one. Owned by the tree, valid until
+  /// the next add().
+  at::Tensor finish();
 
  private:
   struct Node {
     at::Tensor gradient;
-    double loss = 0;
     std::int64_t n_leaves = 0;
   };
   void join_last_two();

@@ -1,89 +1,27 @@
 #include "train/trainer.hpp"
 
-#include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <span>
 #include <vector>
 
 #include "base/text.hpp"
 #include "config/study.hpp"
 #include "data/sampler.hpp"
-#include "model/transformer.hpp"
 #include "ops/ops.hpp"
-#include "train/chunk_tree.hpp"
+#include "train/batch_gradient.hpp"
+#include "train/chunk_reader.hpp"
 #include "train/schedule.hpp"
+#include "train/stopwatch.hpp"
 #include "train/summary_statistics.hpp"
+#include "train/validation.hpp"
 
 namespace pg::train {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-/// A chunk of sequences on its way into the model; the buffers are reused.
-class ChunkReader {
- public:
-  ChunkReader(std::span<const std::uint16_t> tokens, std::int64_t sequence_length)
-      : tokens_(tokens), sequence_length_(sequence_length) {}
-
-  struct Chunk {
-    at::Tensor inputs_bt;
-    at::Tensor targets_bt;
-  };
-  Chunk read(std::span<const std::int64_t> positions) const {
-    const auto b = static_cast<std::int64_t>(positions.size());
-    Chunk chunk{at::empty({b, sequence_length_}, at::kLong),
-                at::empty({b, sequence_length_}, at::kLong)};
-    const auto count = static_cast<std::size_t>(b * sequence_length_);
-    data::gather_windows(tokens_, positions, sequence_length_,
-                         {chunk.inputs_bt.data_ptr<std::int64_t>(), count},
-                         {chunk.targets_bt.data_ptr<std::int64_t>(), count});
-    return chunk;
-  }
-
- private:
-  std::span<const std::uint16_t> tokens_;
-  std::int64_t sequence_length_;
-};
-
-/// Mean loss over the fixed validation windows.
-class Validation {
- public:
-  Validation(const config::Settings& settings, const data::Corpus& corpus)
-      : reader_(corpus.validation, settings.data.sequence_length),
-        positions_(data::validation_positions(static_cast<std::int64_t>(corpus.validation.size()),
-                                              settings.data.sequence_length,
-                                              settings.eval.sequences)),
-        chunk_(settings.train.chunk),
-        n_targets_(static_cast<std::int64_t>(positions_.size()) * settings.data.sequence_length) {}
-
-  [[nodiscard]] double loss(const model::Transformer& model,
-                            const model::ParameterSet& parameters) const {
-    const at::NoGradGuard no_grad;
-    double sum = 0;
-    const std::span<const std::int64_t> all(positions_);
-    const auto step = static_cast<std::size_t>(chunk_);
-    for (std::size_t i = 0; i < all.size(); i += step) {
-      const auto chunk = reader_.read(all.subspan(i, std::min(step, all.size() - i)));
-      sum += model.loss_sum(parameters, chunk.inputs_bt, chunk.targets_bt).item<double>();
-    }
-    return sum / static_cast<double>(n_targets_);
-  }
-
- private:
-  ChunkReader reader_;
-  std::vector<std::int64_t> positions_;
-  std::int64_t chunk_;
-  std::int64_t n_targets_;
-};
-
-bool validate_after(std::int64_t step, const config::Settings& s) {
-  const std::int64_t left = s.train.steps - step;
-  return left < s.eval.tail_steps ? left % s.eval.tail_interval == 0 : step % s.eval.interval == 0;
-}
 
 void summarise(record::TrialRecord& record, const config::Settings& s) {
   record::TrialSummary& summary = record.summary;
@@ -114,6 +52,11 @@ void summarise(record::TrialRecord& record, const config::Settings& s) {
   summary.converged = training.sd < s.eval.converged_sd && !still_falling;
 }
 
+const data::Corpus& long_enough(const data::Corpus& corpus, const config::Settings& s) {
+  data::require_length(corpus, s.data.sequence_length);
+  return corpus;
+}
+
 }  // namespace
 
 void use_one_thread() {
@@ -124,6 +67,16 @@ std::int64_t tokens_in(const config::Settings& s) {
   return s.train.steps * s.train.batch * s.data.sequence_length;
 }
 
+std::int64_t chunks_in_batch(const config::Settings& s) {
+  return (s.train.batch + s.train.chunk - 1) / s.train.chunk;
+}
+
+std::int64_t validations_in(const config::Settings& s) {
+  std::int64_t count = 0;
+  for (std::int64_t step = 1; step <= s.train.steps; ++step) count += validate_after(step, s);
+  return count;
+}
+
 std::int64_t count_parameters(const config::Settings& s, std::int64_t vocabulary) {
   const model::Transformer model(s.model, s.gate, vocabulary, s.data.sequence_length);
   std::int64_t total = 0;
@@ -131,97 +84,154 @@ std::int64_t count_parameters(const config::Settings& s, std::int64_t vocabulary
   return total;
 }
 
-Trainer::Trainer(const config::Settings& settings, const data::Corpus& corpus)
-    : settings_(settings), corpus_(corpus) {
-  data::require_length(corpus_, settings_.data.sequence_length);
-}
+Trainer::Trainer(const config::Settings& s, const data::Corpus& corpus,
+                 const comm::Communicator& team, at::Device device)
+    : settings_(s),
+      corpus_(long_enough(corpus, s)),
+      team_(team),
+      model_(s.model, s.gate, corpus.vocabulary(), s.data.sequence_length),
+      parameters_(model_.parameter_specs(), s.train.seed, at::kFloat, device),
+      moment1_(at::zeros_like(parameters_.values())),
+      moment2_(at::zeros_like(parameters_.values())),
+      sampler_(static_cast<std::int64_t>(corpus.train.size()), s.data.sequence_length,
+               s.train.seed),
+      reader_(corpus.train, s.data.sequence_length, device),
+      validation_(s, corpus, team, device),
+      batch_gradient_(team, chunks_in_batch(s), parameters_.gradients(),
+                      s.train.reproducible == "fast" ? BatchGradient::Order::any
+                                                     : BatchGradient::Order::tree) {}
 
 bool Trainer::run(const Observer& observer, record::TrialRecord& record) {
-  const config::Settings& s = settings_;
-  const std::int64_t batch = s.train.batch;
-  const std::int64_t sequence_length = s.data.sequence_length;
-  const auto started = Clock::now();
-
-  const model::Transformer model(s.model, s.gate, corpus_.vocabulary(), sequence_length);
-  model::ParameterSet parameters(model.parameter_specs(), s.train.seed);
-  at::Tensor moment1 = at::zeros_like(parameters.values());
-  at::Tensor moment2 = at::zeros_like(parameters.values());
-  const data::Sampler sampler(static_cast<std::int64_t>(corpus_.train.size()), sequence_length,
-                              s.train.seed);
-  const ChunkReader reader(corpus_.train, sequence_length);
-  const Validation validation(s, corpus_);
-  ChunkTree tree;
-
+  const auto started = std::chrono::steady_clock::now();
   record::TrialSummary& summary = record.summary;
-  summary.batch = batch;
-  summary.lr = s.optimizer.lr;
-  summary.seed = s.train.seed;
-  summary.n_parameters = parameters.n_parameters();
-  record.settings_yaml = config::print_settings(s);
+  summary.batch = settings_.train.batch;
+  summary.lr = settings_.optimizer.lr;
+  summary.seed = settings_.train.seed;
+  summary.n_parameters = parameters_.n_parameters();
+  summary.team_size = team_.size();
+  summary.reproducible = settings_.train.reproducible;
+  record.settings_yaml = config::print_settings(settings_);
   record.corpus_sha256 = corpus_.sha256;
-  std::int64_t n_clipped = 0;
-  const auto diverge = [&](std::int64_t step, const char* what) {
-    summary.status = record::TrialStatus::diverged;
-    summary.reason = fmt::format("{} at step {}", what, step + 1);
-  };
 
-  std::vector<std::int64_t> positions;
-  for (std::int64_t step = 0; step < s.train.steps; ++step) {
-    for (std::int64_t first = 0; first < batch; first += s.train.chunk) {
-      const std::int64_t last = std::min(first + s.train.chunk, batch);
-      positions.clear();
-      for (std::int64_t slot = first; slot < last; ++slot) {
-        positions.push_back(sampler.position(step, slot, batch));
-      }
-      const auto chunk = reader.read(positions);
-      parameters.gradients().zero_();
-      const at::Tensor loss = model.loss_sum(parameters, chunk.inputs_bt, chunk.targets_bt);
-      loss.backward();
-      tree.add(parameters.gradients(), loss.item<double>());
-      if (!observer({step, s.train.steps, (step * batch + last) * sequence_length})) return false;
-    }
-    const auto [gradient, loss_sum] = tree.finish();
-
-    // The tree holds sums; the gradient of the mean is the sum over the number of targets.
-    const auto n_targets = static_cast<double>(batch * sequence_length);
-    const double loss = loss_sum / n_targets;
-    const double grad_norm = ops::norm(gradient) / n_targets;
-    if (!std::isfinite(loss) || !std::isfinite(grad_norm)) {
-      diverge(step, std::isfinite(loss) ? "non-finite gradient" : "non-finite training loss");
-      break;
-    }
-    const bool clipped = s.optimizer.clip > 0 && grad_norm > s.optimizer.clip;
-    n_clipped += clipped ? 1 : 0;
-    const double scale = (clipped ? s.optimizer.clip / grad_norm : 1.0) / n_targets;
-    const double lr = learning_rate(s.optimizer.lr, s.schedule, s.train.steps, step);
-    ops::adamw_step(
-        parameters.values(), moment1, moment2, gradient, scale, step + 1,
-        {lr, s.optimizer.beta1, s.optimizer.beta2, s.optimizer.eps, s.optimizer.weight_decay});
-
-    summary.steps = step + 1;
-    record.train_step.push_back(step + 1);
-    record.train_loss.push_back(loss);
-    record.grad_norm.push_back(grad_norm);
-    record.lr.push_back(lr);
-    if (validate_after(step + 1, s)) {
-      const double val_loss = validation.loss(model, parameters);
-      if (!std::isfinite(val_loss)) {
-        diverge(step, "non-finite validation loss");
-        break;
-      }
-      record.val_step.push_back(step + 1);
-      record.val_loss.push_back(val_loss);
-    }
+  for (std::int64_t step = 0; step < settings_.train.steps; ++step) {
+    compute_chunks(step, observer);
+    const auto sum = batch_gradient_.finish(wants_stop_);
+    if (sum.stop) return false;
+    if (!update(step, sum, record) || !validate(step + 1, observer, record)) break;
   }
 
-  summary.tokens = summary.steps * batch * sequence_length;
-  summary.epochs = sampler.epochs(summary.steps, batch);
-  summary.clip_fraction = static_cast<double>(n_clipped) /
+  summary.tokens = summary.steps * settings_.train.batch * settings_.data.sequence_length;
+  summary.epochs = sampler_.epochs(summary.steps, settings_.train.batch);
+  summary.clip_fraction = static_cast<double>(n_clipped_) /
                           static_cast<double>(std::max<std::int64_t>(1, summary.steps));
-  summary.parameter_hash = parameters.hash();
-  if (summary.status == record::TrialStatus::finished) summarise(record, s);
-  summary.seconds = std::chrono::duration<double>(Clock::now() - started).count();
+  summary.parameter_hash = parameters_.hash();
+  if (summary.status == record::TrialStatus::finished) summarise(record, settings_);
+  measure();
+  summary.seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   return true;
+}
+
+void Trainer::tick(std::int64_t step, const Observer& observer) {
+  if (!observer({step, settings_.train.steps, tokens_})) wants_stop_ = true;
+}
+
+void Trainer::compute_chunks(std::int64_t step, const Observer& observer) {
+  const std::int64_t batch = settings_.train.batch;
+  const std::int64_t chunk = settings_.train.chunk;
+  const ChunkRange mine = batch_gradient_.my_chunks();
+  std::vector<std::int64_t> positions;
+  if (mine.first == mine.last) tick(step, observer);
+  for (std::int64_t i = mine.first; i < mine.last; ++i) {
+    {
+      const Stopwatch watch(chunk_seconds_);
+      const std::int64_t last = std::min((i + 1) * chunk, batch);
+      positions.clear();
+      for (std::int64_t slot = i * chunk; slot < last; ++slot) {
+        positions.push_back(sampler_.position(step, slot, batch));
+      }
+      const auto [inputs_bt, targets_bt] = reader_.read(positions);
+      batch_gradient_.begin_chunk();
+      const at::Tensor loss_sum = model_.loss_sum(parameters_, inputs_bt, targets_bt);
+      loss_sum.backward();
+      batch_gradient_.end_chunk(loss_sum.item<double>());
+    }
+    ++n_chunks_;
+    tokens_ += static_cast<std::int64_t>(positions.size()) * settings_.data.sequence_length;
+    tick(step, observer);
+  }
+}
+
+/// One optimizer step and its line in the record; false if the trial has diverged.
+bool Trainer::update(std::int64_t step, const BatchGradient::Sum& sum,
+                     record::TrialRecord& record) {
+  const Stopwatch watch(update_seconds_);
+  const config::OptimizerSettings& o = settings_.optimizer;
+  // The sums become the gradient and the loss of the mean by division by the number of targets.
+  const auto n_targets =
+      static_cast<double>(settings_.train.batch * settings_.data.sequence_length);
+  const double loss = sum.loss / n_targets;
+  const double grad_norm = sum.norm / n_targets;
+  if (!std::isfinite(loss) || !std::isfinite(grad_norm)) {
+    record.summary.status = record::TrialStatus::diverged;
+    record.summary.reason = fmt::format(
+        "non-finite {} at step {}", std::isfinite(loss) ? "gradient" : "training loss", step + 1);
+    return false;
+  }
+  const bool clipped = o.clip > 0 && grad_norm > o.clip;
+  n_clipped_ += clipped ? 1 : 0;
+  const double scale = (clipped ? o.clip / grad_norm : 1.0) / n_targets;
+  const double lr = learning_rate(o.lr, settings_.schedule, settings_.train.steps, step);
+  ops::adamw_step(parameters_.values(), moment1_, moment2_, sum.gradient, scale, step + 1,
+                  {lr, o.beta1, o.beta2, o.eps, o.weight_decay});
+  ++n_updates_;
+  record.summary.steps = step + 1;
+  record.train_step.push_back(step + 1);
+  record.train_loss.push_back(loss);
+  record.grad_norm.push_back(grad_norm);
+  record.lr.push_back(lr);
+  return true;
+}
+
+/// The validation that is due after `step` steps, if any; false if the trial has diverged.
+bool Trainer::validate(std::int64_t step, const Observer& observer, record::TrialRecord& record) {
+  if (!validate_after(step, settings_)) return true;
+  const double loss = validation_.loss(model_, parameters_, [&] { tick(step, observer); });
+  if (!std::isfinite(loss)) {
+    record.summary.status = record::TrialStatus::diverged;
+    record.summary.reason = fmt::format("non-finite validation loss at step {}", step);
+    return false;
+  }
+  record.val_step.push_back(step);
+  record.val_loss.push_back(loss);
+  return true;
+}
+
+void Trainer::measure() {
+  const auto mean = [](double seconds, std::int64_t n) {
+    return n > 0 ? seconds / static_cast<double>(n) : 0.0;
+  };
+  const double sum_seconds = batch_gradient_.sum_seconds();
+  timing_.chunk_s = mean(chunk_seconds_, n_chunks_);
+  timing_.eval_chunk_s = mean(validation_.seconds(), validation_.n_chunks_done());
+  timing_.step_s = mean(update_seconds_ + sum_seconds, n_updates_);
+  timing_.all_reduce_s = mean(batch_gradient_.message_seconds(), n_updates_);
+  timing_.work_s = chunk_seconds_ + validation_.seconds();
+  if (team_.rank() == 0) timing_.work_s += update_seconds_ + sum_seconds;
+}
+
+std::vector<TensorHash> Trainer::hashes() const {
+  std::vector<TensorHash> hashes;
+  std::int64_t offset = 0;
+  for (const model::ParameterSpec& spec : parameters_.specs()) {
+    const std::int64_t n = spec.n_elements();
+    const auto hash = [&](const at::Tensor& flat) {
+      return model::tensor_hash(flat.narrow(0, offset, n));
+    };
+    hashes.push_back({spec.name, hash(parameters_.values()), hash(moment1_), hash(moment2_)});
+    offset += n;
+  }
+  return hashes;
 }
 
 }  // namespace pg::train

@@ -1,44 +1,111 @@
 #pragma once
 
+#include <ATen/ATen.h>
+
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
+#include "comm/communicator.hpp"
 #include "config/settings.hpp"
 #include "data/corpus.hpp"
+#include "data/sampler.hpp"
+#include "model/parameters.hpp"
+#include "model/transformer.hpp"
 #include "record/trial_record.hpp"
+#include "train/batch_gradient.hpp"
+#include "train/chunk_reader.hpp"
+#include "train/validation.hpp"
 
 namespace pg::train {
 
-/// What the caller learns while a trial runs, after each chunk of sequences.
+/// What the caller learns while a trial runs, often: after each chunk of sequences on this rank.
 struct Progress {
   std::int64_t step;    ///< steps done
   std::int64_t steps;   ///< steps in all
-  std::int64_t tokens;  ///< targets trained on
+  std::int64_t tokens;  ///< targets that this rank has trained on
 };
 
-/// Called often and cheap to refuse work in; returns false to stop the trial.
+/// Called often and cheap to refuse work in; returns false to ask for a stop, which the team agrees
+/// on at the end of the step.
 using Observer = std::function<bool(const Progress&)>;
 
-/// One trial on this rank.
+/// Where this rank's time went: means in seconds over what it did.
+struct Timing {
+  double chunk_s = 0;       ///< forward and backward pass of a chunk
+  double eval_chunk_s = 0;  ///< forward pass of a chunk
+  double step_s = 0;        ///< what every rank of a team does in a step: norm, optimizer
+  double all_reduce_s = 0;  ///< messages of a step, waiting for others included
+  /// In all: this rank's share of the time that the trial would take on one rank.
+  double work_s = 0;
+};
+
+/// SHA-256 of a tensor's bytes: its values, and both moments of the optimizer.
+struct TensorHash {
+  std::string name;
+  std::string value;
+  std::string moment1;
+  std::string moment2;
+};
+
+/// One trial on a team of ranks. Every rank of the team holds the whole model and optimizer state
+/// and calls the same methods at the same time.
 class Trainer {
  public:
-  /// The corpus must outlive the trainer. Throws InvalidInput (data) when the corpus is shorter
-  /// than a sequence.
-  Trainer(const config::Settings& settings, const data::Corpus& corpus);
+  /// Corpus and team must outlive the trainer. Throws InvalidInput (data) when the corpus is
+  /// shorter than a sequence; sends nothing.
+  Trainer(const config::Settings& settings, const data::Corpus& corpus,
+          const comm::Communicator& team, at::Device device = at::kCPU);
 
-  /// Trains from the first step to the last. The record lacks what only the caller knows (id,
-  /// stage, varied, launch). A non-finite loss or gradient ends the trial as `diverged`. Returns
-  /// false if the observer stopped it: the record is then to be thrown away.
+  /// Trains from the first step to the last; once. Collective over the team. The record, the same
+  /// on every rank, lacks what only the caller knows (id, stage, varied, launch). A non-finite loss
+  /// or gradient ends the trial as `diverged`. Returns false on every rank if an observer asked to
+  /// stop: the record is then to be thrown away.
   bool run(const Observer& observer, record::TrialRecord& record);
 
+  [[nodiscard]] const Timing& timing() const { return timing_; }
+  /// Of every parameter, in the order of the model.
+  [[nodiscard]] std::vector<TensorHash> hashes() const;
+
  private:
+  void compute_chunks(std::int64_t step, const Observer& observer);
+  bool update(std::int64_t step, const BatchGradient::Sum& sum, record::TrialRecord& record);
+  bool validate(std::int64_t step, const Observer& observer, record::TrialRecord& record);
+  void tick(std::int64_t step, const Observer& observer);
+  void measure();
+
   config::Settings settings_;
   const data::Corpus& corpus_;
+  const comm::Communicator& team_;
+  model::Transformer model_;
+  model::ParameterSet parameters_;
+  at::Tensor moment1_;
+  at::Tensor moment2_;
+  data::Sampler sampler_;
+  ChunkReader reader_;
+  Validation validation_;
+  BatchGradient batch_gradient_;
+
+  bool wants_stop_ = false;
+  std::int64_t tokens_ = 0;     ///< by this rank
+  std::int64_t n_clipped_ = 0;  ///< steps
+  double chunk_seconds_ = 0;
+  double update_seconds_ = 0;
+  std::int64_t n_chunks_ = 0;  ///< by this rank
+  std::int64_t n_updates_ = 0;
+  Timing timing_;
 };
 
 /// Targets that a trial trains on: steps * batch * sequence_length.
 std::int64_t tokens_in(const config::Settings& settings);
+
+/// Chunks of a batch.
+std::int64_t chunks_in_batch(const config::Settings& settings);
+
+/// Validations of a trial.
+std::int64_t validations_in(const config::Settings& settings);
 
 /// Sets the libraries to one thread a rank, which all results here assume. Once per process.
 void use_one_thread();

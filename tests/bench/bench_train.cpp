@@ -1,5 +1,5 @@
 // Tokens per second of pgmpi's training step on one thread: bench_train BATCH SEQUENCE_LENGTH
-// SECONDS. The trainer as it runs in a study, without validations.
+// SECONDS [CHUNK [strict|fast]]. The trainer as it runs in a study, without validations.
 #include <fmt/format.h>
 
 #include <chrono>
@@ -10,8 +10,8 @@
 #include "train/trainer.hpp"
 
 int main(int argc, char** argv) {
-  if (argc != 4) {
-    fmt::print(stderr, "usage: bench_train BATCH SEQUENCE_LENGTH SECONDS\n");
+  if (argc < 4 || argc > 6) {
+    fmt::print(stderr, "usage: bench_train BATCH SEQUENCE_LENGTH SECONDS [CHUNK [strict|fast]]\n");
     return 64;
   }
   using Clock = std::chrono::steady_clock;
@@ -19,13 +19,16 @@ int main(int argc, char** argv) {
   pg::config::Settings settings;
   settings.train.batch = std::stoll(argv[1]);
   settings.data.sequence_length = std::stoll(argv[2]);
+  if (argc > 4) settings.train.chunk = std::stoll(argv[4]);
+  if (argc > 5) settings.train.reproducible = argv[5];
   settings.train.steps = 1'000'000'000;
   settings.eval.interval = settings.train.steps;
   settings.eval.tail_steps = 1;
   const auto corpus =
       pg::data::synthetic_corpus({.symbols = 52, .length = 200'000, .seed = 1}, 0.1);
   pg::train::use_one_thread();
-  pg::train::Trainer trainer(settings, corpus);
+  const auto alone = pg::comm::Communicator::alone();
+  pg::train::Trainer trainer(settings, corpus, alone);
   pg::record::TrialRecord record;
   Clock::time_point start;
   std::int64_t tokens_at_start = -1;

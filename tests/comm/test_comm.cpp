@@ -1,13 +1,26 @@
 #define BOOST_TEST_MODULE comm
 #include <algorithm>
+#include <bit>
 #include <boost/test/unit_test.hpp>
 #include <chrono>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <map>
 #include <numeric>
 #include <set>
 #include <thread>
 
+#include "base/exact_sum.hpp"
+#include "base/random.hpp"
 #include "base/text.hpp"
+#include "comm/board.hpp"
 #include "comm/communicator.hpp"
+#include "comm/session.hpp"
+#include "comm/tree_reduction.hpp"
+#include "support/support.hpp"
+
+using pg::comm::Board;
 
 namespace {
 
@@ -20,6 +33,34 @@ const pg::comm::Communicator& world() {
   return mpi.session.world();
 }
 
+/// A value that floating-point addition cannot be lucky with.
+std::vector<float> leaf(std::int64_t chunk, std::size_t n) {
+  const pg::random::Stream stream(3, pg::random::Purpose::test, static_cast<std::uint64_t>(chunk));
+  std::vector<float> values(n);
+  for (std::size_t i = 0; i < n; ++i) {
+    values[i] = static_cast<float>(stream.normal(2 * i) *
+                                   std::exp2(static_cast<double>(stream.below(20, 2 * i + 1))));
+  }
+  return values;
+}
+
+/// The definition: the sum over leaves [first, last) of the tree, split at the largest power of two
+/// below the count.
+std::vector<float> tree_sum(std::int64_t first, std::int64_t last, std::size_t n) {
+  const std::int64_t count = last - first;
+  if (count == 1) return leaf(first, n);
+  const auto left_count =
+      static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(count)) / 2);
+  std::vector<float> sum = tree_sum(first, first + left_count, n);
+  const std::vector<float> right = tree_sum(first + left_count, last, n);
+  for (std::size_t i = 0; i < n; ++i) sum[i] += right[i];
+  return sum;
+}
+
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
 }  // namespace
 
 BOOST_AUTO_TEST_CASE(texts_reach_every_rank) {
@@ -30,31 +71,52 @@ BOOST_AUTO_TEST_CASE(texts_reach_every_rank) {
   for (std::size_t i = 0; i < all.size(); ++i) BOOST_TEST(all[i].size() == i);
 }
 
-BOOST_AUTO_TEST_CASE(every_ticket_goes_to_exactly_one_rank) {
-  constexpr std::int64_t kTickets = 500;
-  std::string mine;
+BOOST_AUTO_TEST_CASE(all_ranks_read_one_log_in_one_order) {
+  constexpr std::int64_t kEach = 60;
+  std::string seen;
   {
-    pg::comm::TicketBoard board(world());
-    for (std::int64_t ticket = board.take(); ticket < kTickets; ticket = board.take()) {
-      mine += std::to_string(ticket) + " ";
-      if (ticket % 50 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    Board board(world(), kEach * world().size());
+    std::int64_t next = 0;
+    std::vector<Board::Entry> log;
+    const auto read = [&] {
+      for (const Board::Entry& entry : board.entries_from(next)) {
+        log.push_back(entry);
+        ++next;
+      }
+    };
+    for (std::int64_t i = 0; i < kEach; ++i) {
+      board.append({world().rank(), i, 7, 6, 5, 4, 3, -2});
+      if (i % 7 == world().rank()) read();
+    }
+    while (next < kEach * world().size()) read();
+    BOOST_TEST(board.entries_from(next).empty());
+    std::map<std::int64_t, std::int64_t> count;  // by rank: its own entries stay in its order
+    for (const Board::Entry& entry : log) {
+      BOOST_TEST(entry[1] == count[entry[0]]++);
+      BOOST_TEST(entry[7] == -2);
+      seen += std::to_string(entry[0]) + ":" + std::to_string(entry[1]) + " ";
     }
     world().wait_for_all([] {});
   }
-  std::multiset<long long> seen;
-  for (const std::string& list : world().all_gather(mine)) {
-    for (const std::string& word : pg::split(list, ' ')) {
-      if (!word.empty()) seen.insert(*pg::parse_integer(word));
-    }
+  for (const std::string& other : world().all_gather(seen)) BOOST_TEST(other == seen);
+}
+
+BOOST_AUTO_TEST_CASE(a_full_log_is_refused_by_name) {
+  Board board(world(), 1);
+  world().wait_for_all([] {});
+  if (world().rank() == world().size() - 1) {
+    board.append({});
+    pg::testing::check_error([&] { board.append({}); }, pg::ExitCode::internal, {"log"});
   }
-  std::multiset<long long> expected;
-  for (long long i = 0; i < kTickets; ++i) expected.insert(i);
-  BOOST_TEST((seen == expected));
+  world().wait_for_all([] {});
+  BOOST_TEST(board.entries_from(0).size() == 1U);
+  world().wait_for_all([] {});
 }
 
 BOOST_AUTO_TEST_CASE(a_new_board_starts_from_zero_and_shows_statuses_and_the_stop_flag) {
-  pg::comm::TicketBoard board(world());
+  Board board(world(), 0);
   BOOST_TEST(!board.stop_requested());
+  BOOST_TEST(board.entries_from(0).empty());
   board.post(
       {.job = world().rank(), .step = 10, .steps = 20, .tokens_done = 1000 + world().rank()});
   world().wait_for_all([] {});
@@ -78,12 +140,12 @@ BOOST_AUTO_TEST_CASE(waiting_lets_other_work_go_on) {
   if (world().rank() != 0) BOOST_TEST(calls > 1);
 }
 
-BOOST_AUTO_TEST_CASE(tickets_flow_while_rank_0_computes) {
-  // Over TCP a ticket needs rank 0's help; without progress() in its inner loop the others would
+BOOST_AUTO_TEST_CASE(the_log_flows_while_rank_0_computes) {
+  // Over TCP an entry needs rank 0's help; without progress() in its inner loop the others would
   // wait until it is done.
   using Clock = std::chrono::steady_clock;
   constexpr auto kBusy = std::chrono::milliseconds(1500);
-  pg::comm::TicketBoard board(world());
+  Board board(world(), 20 * world().size());
   const auto start = Clock::now();
   if (world().rank() == 0) {
     while (Clock::now() - start < kBusy) {
@@ -91,8 +153,101 @@ BOOST_AUTO_TEST_CASE(tickets_flow_while_rank_0_computes) {
       board.progress();
     }
   } else {
-    for (int i = 0; i < 20; ++i) (void)board.take();
+    for (int i = 0; i < 20; ++i) board.append({});
     BOOST_TEST((Clock::now() - start < kBusy * 2 / 3));
   }
   world().wait_for_all([] {});
+}
+
+BOOST_AUTO_TEST_CASE(teams_are_aligned_blocks_and_act_alone) {
+  const pg::comm::Teams teams(world());
+  for (int size = 1; size <= world().size(); size *= 2) {
+    const int block = world().rank() / size;
+    if ((block + 1) * size > world().size()) {
+      pg::testing::check_error([&] { (void)teams.of_size(size); }, pg::ExitCode::internal,
+                               {"team"});
+      continue;
+    }
+    const auto& team = teams.of_size(size);
+    BOOST_TEST(team.size() == size);
+    BOOST_TEST(team.rank() == world().rank() % size);
+    // Only even blocks talk: a team needs nobody else.
+    if (block % 2 != 0) continue;
+    std::vector<std::int64_t> words = {world().rank(), 1};
+    team.all_reduce(words);
+    BOOST_TEST(words[0] == size * block * size + size * (size - 1) / 2);
+    BOOST_TEST(words[1] == size);
+  }
+  pg::testing::check_error([&] { (void)teams.of_size(3); }, pg::ExitCode::internal, {"team"});
+  world().wait_for_all([] {});
+}
+
+BOOST_AUTO_TEST_CASE(the_tree_over_ranks_gives_the_bits_of_the_tree_over_chunks) {
+  const pg::comm::Teams teams(world());
+  for (int size = 1; size <= pg::comm::Teams::largest(world().size()); size *= 2) {
+    if ((world().rank() / size + 1) * size > world().size()) continue;
+    const auto& team = teams.of_size(size);
+    pg::comm::TreeReduction reduction(team);
+    for (const std::size_t n : {0U, 1U, 2U, 7U, 1000U, 40'001U}) {
+      for (const std::int64_t n_chunks : {1, 2, 3, 5, 8, 13}) {
+        const auto leaves =
+            static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(n_chunks)));
+        const std::int64_t width = std::max<std::int64_t>(1, leaves / size);
+        const auto n_present = static_cast<int>((n_chunks + width - 1) / width);
+        const std::int64_t first = team.rank() * width;
+        // A rank without chunks holds rubbish, which must not get into the sum.
+        std::vector<float> values(n, std::numeric_limits<float>::quiet_NaN());
+        if (team.rank() < n_present) {
+          values = tree_sum(first, std::min(first + width, n_chunks), n);
+        }
+        const auto part = reduction.reduce_scatter(values, n_present);
+        const std::vector<float> expected = tree_sum(0, n_chunks, n);
+        pg::ExactSum squares;
+        squares.add_squares(
+            std::span<const float>(values).subspan(part.first, part.last - part.first));
+        auto words = squares.words();
+        team.all_reduce(words);
+        reduction.all_gather(values);
+        BOOST_TEST(same_bits(values, expected),
+                   size << " ranks, " << n << " values, " << n_chunks << " chunks");
+        pg::ExactSum whole;
+        whole.add_squares(expected);
+        BOOST_TEST(pg::ExactSum::from_words(words).value() == whole.value());
+      }
+    }
+  }
+  world().wait_for_all([] {});
+}
+
+BOOST_AUTO_TEST_CASE(the_sum_in_any_order_is_near_but_its_bits_are_not_promised) {
+  std::vector<float> values = leaf(world().rank(), 1000);
+  world().all_reduce_any_order(values);
+  std::vector<double> exact(1000, 0.0);
+  for (int rank = 0; rank < world().size(); ++rank) {
+    const auto other = leaf(rank, 1000);
+    for (std::size_t i = 0; i < exact.size(); ++i) exact[i] += static_cast<double>(other[i]);
+  }
+  for (std::size_t i = 0; i < exact.size(); ++i) {
+    BOOST_TEST(std::abs(static_cast<double>(values[i]) - exact[i]) < 2.0);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_lone_rank_among_many_tasks_is_told) {
+  using Variables = std::map<std::string, std::string>;
+  static Variables variables;
+  const auto contradiction = [](const Variables& set) {
+    variables = set;
+    return pg::comm::lone_rank_contradiction([](const char* name) -> const char* {
+      const auto found = variables.find(name);
+      return found == variables.end() ? nullptr : found->second.c_str();
+    });
+  };
+  BOOST_TEST(contradiction({}).empty());
+  BOOST_TEST(contradiction({{"SLURM_NTASKS", "1"}}).empty());
+  BOOST_TEST(contradiction({{"OMPI_COMM_WORLD_SIZE", "1"}, {"SLURM_NTASKS", "32"}}).empty());
+  BOOST_TEST(contradiction({{"SLURM_STEP_NUM_TASKS", "1"}, {"SLURM_NTASKS", "32"}}).empty());
+  BOOST_TEST(contradiction({{"SLURM_STEP_NUM_TASKS", "8"}}).find("8 tasks") != std::string::npos);
+  BOOST_TEST(contradiction({{"SLURM_NTASKS", "32"}}).find("32 tasks") != std::string::npos);
+  BOOST_TEST(contradiction({{"PMI_SIZE", "4"}}).find("4 ranks") != std::string::npos);
+  BOOST_TEST(contradiction({{"OMPI_COMM_WORLD_SIZE", "4"}}).find("mpirun") != std::string::npos);
 }

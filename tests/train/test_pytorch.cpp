@@ -112,7 +112,8 @@ BOOST_DATA_TEST_CASE(forward_and_20_steps_equal_pytorch, boost::unit_test::data:
   const pg::model::ParameterSet initial(model.parameter_specs(), s.train.seed);
 
   pg::record::TrialRecord record;
-  pg::train::Trainer trainer(s, corpus);
+  const auto alone = pg::comm::Communicator::alone();
+  pg::train::Trainer trainer(s, corpus, alone);
   BOOST_REQUIRE(trainer.run([](const auto&) { return true; }, record));
   BOOST_REQUIRE(record.train_loss.size() == 20U);
 

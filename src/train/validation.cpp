@@ -1,0 +1,54 @@
+#include "train/validation.hpp"
+
+#include <algorithm>
+#include <span>
+
+#include "base/exact_sum.hpp"
+#include "train/stopwatch.hpp"
+
+namespace pg::train {
+
+bool validate_after(std::int64_t step, const config::Settings& s) {
+  const std::int64_t left = s.train.steps - step;
+  return left < s.eval.tail_steps ? left % s.eval.tail_interval == 0 : step % s.eval.interval == 0;
+}
+
+Validation::Validation(const config::Settings& settings, const data::Corpus& corpus,
+                       const comm::Communicator& team, at::Device device)
+    : team_(team),
+      reader_(corpus.validation, settings.data.sequence_length, device),
+      positions_(data::validation_positions(static_cast<std::int64_t>(corpus.validation.size()),
+                                            settings.data.sequence_length,
+                                            settings.eval.sequences)),
+      chunk_(settings.train.chunk),
+      sequence_length_(settings.data.sequence_length) {}
+
+std::int64_t Validation::n_chunks() const {
+  return (static_cast<std::int64_t>(positions_.size()) + chunk_ - 1) / chunk_;
+}
+
+double Validation::loss(const model::Transformer& model, const model::ParameterSet& parameters,
+                        const std::function<void()>& tick) {
+  const at::NoGradGuard no_grad;
+  const auto n = static_cast<std::int64_t>(positions_.size());
+  const std::int64_t first = n_chunks() * team_.rank() / team_.size();
+  const std::int64_t last = n_chunks() * (team_.rank() + 1) / team_.size();
+  ExactSum sum;
+  for (std::int64_t i = first; i < last; ++i) {
+    const auto count = static_cast<std::size_t>(std::min(chunk_, n - i * chunk_));
+    const auto positions =
+        std::span(positions_).subspan(static_cast<std::size_t>(i * chunk_), count);
+    {
+      const Stopwatch watch(seconds_);
+      const auto [inputs_bt, targets_bt] = reader_.read(positions);
+      sum.add(model.loss_sum(parameters, inputs_bt, targets_bt).item<double>());
+    }
+    tick();
+  }
+  n_chunks_done_ += last - first;
+  auto words = sum.words();
+  team_.all_reduce(words);
+  return ExactSum::from_words(words).value() / static_cast<double>(n * sequence_length_);
+}
+
+}  // namespace pg::train

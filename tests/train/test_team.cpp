@@ -1,0 +1,132 @@
+// Promise P1: the same bits on 1, 2, 4 and 8 ranks.
+#define BOOST_TEST_MODULE team
+#include <boost/test/unit_test.hpp>
+#include <limits>
+#include <vector>
+
+#include "base/exact_sum.hpp"
+#include "comm/communicator.hpp"
+#include "comm/session.hpp"
+#include "data/synthetic.hpp"
+#include "train/batch_gradient.hpp"
+#include "train/trainer.hpp"
+
+namespace {
+
+struct Mpi {
+  pg::comm::Session session;
+};
+
+const pg::comm::Communicator& world() {
+  static Mpi mpi;
+  return mpi.session.world();
+}
+
+const pg::data::Corpus& corpus() {
+  static const auto corpus =
+      pg::data::synthetic_corpus({.symbols = 8, .length = 5000, .seed = 3}, 0.1);
+  return corpus;
+}
+
+pg::config::Settings settings(std::int64_t batch, std::int64_t chunk) {
+  pg::config::Settings s;
+  s.model.n_layers = 1;
+  s.model.d_model = 16;
+  s.model.n_heads = 2;
+  s.model.d_ff = 16;
+  s.gate.unit = "pagelu";
+  s.data.sequence_length = 16;
+  s.train.steps = 25;
+  s.train.batch = batch;
+  s.train.chunk = chunk;
+  s.schedule.warmup_steps = 5;
+  s.optimizer.lr = 1e-2;
+  s.optimizer.clip = 0.5;
+  s.eval.interval = 10;
+  s.eval.tail_steps = 5;
+  s.eval.tail_interval = 2;
+  s.eval.sequences = 11;
+  return s;
+}
+
+/// Every number that a trial leaves behind, as text.
+std::string numbers(const pg::config::Settings& s, const pg::comm::Communicator& team) {
+  pg::train::use_one_thread();
+  pg::record::TrialRecord record;
+  pg::train::Trainer trainer(s, corpus(), team);
+  BOOST_REQUIRE(trainer.run([](const auto&) { return true; }, record));
+  std::string text = record.summary.parameter_hash;
+  for (const auto& tensor : trainer.hashes()) {
+    text += " " + tensor.name + tensor.value + tensor.moment1 + tensor.moment2;
+  }
+  const auto add = [&](const std::vector<double>& series) {
+    text.append(reinterpret_cast<const char*>(series.data()), series.size() * sizeof(double));
+  };
+  add(record.train_loss);
+  add(record.grad_norm);
+  add(record.val_loss);
+  return text;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(every_chunk_belongs_to_one_rank_and_sub_trees_are_aligned) {
+  for (std::int64_t n_chunks = 1; n_chunks <= 70; ++n_chunks) {
+    for (int size = 1; size <= 128; size *= 2) {
+      std::int64_t next = 0;
+      for (int rank = 0; rank < size; ++rank) {
+        const auto range = pg::train::chunks_of_rank(n_chunks, rank, size);
+        BOOST_TEST(range.first == next);
+        const std::int64_t count = range.last - range.first;
+        if (rank > 0 && count > 0) {
+          const auto before = pg::train::chunks_of_rank(n_chunks, rank - 1, size);
+          BOOST_TEST(count <= before.last - before.first);  // only the last sub-tree is incomplete
+        }
+        next = range.last;
+      }
+      BOOST_TEST(next == n_chunks);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_team_gives_the_bits_of_one_rank) {
+  const auto alone = pg::comm::Communicator::alone();
+  // Chunks: 8; 5, no power of two, the last one short; 1, so that most ranks have none.
+  for (const auto& [batch, chunk] : {std::pair<int, int>{16, 2}, {19, 4}, {4, 4}}) {
+    const auto s = settings(batch, chunk);
+    BOOST_TEST((numbers(s, world()) == numbers(s, alone)), batch << " in chunks of " << chunk);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(plain_sums_do_not) {  // so that the equality above says something
+  auto s = settings(16, 2);
+  const auto alone = pg::comm::Communicator::alone();
+  const auto strict = numbers(s, alone);
+  s.train.reproducible = "fast";
+  const auto fast = numbers(s, alone);
+  BOOST_TEST((fast != strict));
+  if (world().size() > 1) BOOST_TEST((numbers(s, world()) != fast));
+}
+
+BOOST_AUTO_TEST_CASE(one_rank_that_wants_to_stop_stops_the_team) {
+  pg::record::TrialRecord record;
+  pg::train::Trainer trainer(settings(16, 2), corpus(), world());
+  const bool last = world().rank() == world().size() - 1;
+  const bool ran =
+      trainer.run([&](const pg::train::Progress& p) { return !(last && p.step == 7); }, record);
+  BOOST_TEST(!ran);
+  BOOST_TEST(record.train_step.size() == 7U);
+}
+
+BOOST_AUTO_TEST_CASE(a_team_diverges_together) {
+  auto s = settings(16, 2);
+  s.optimizer.lr = 1e30;
+  s.optimizer.clip = 0;
+  pg::record::TrialRecord record;
+  pg::train::Trainer trainer(s, corpus(), world());
+  BOOST_TEST(trainer.run([](const auto&) { return true; }, record));
+  BOOST_TEST((record.summary.status == pg::record::TrialStatus::diverged));
+  for (const std::string& reason : world().all_gather(record.summary.reason)) {
+    BOOST_TEST(reason == record.summary.reason);
+  }
+}
