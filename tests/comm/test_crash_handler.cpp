@@ -73,6 +73,9 @@ BOOST_AUTO_TEST_CASE(the_crash_handler_puts_the_old_handlers_back) {
     const CrashHandler handler(recorder);
     BOOST_CHECK_THROW(CrashHandler{recorder}, pg::InternalError);
   }
+  struct sigaction now = {};
+  ::sigaction(SIGFPE, nullptr, &now);
+  BOOST_TEST((now.sa_handler == mine.sa_handler));
   ::raise(SIGFPE);
   BOOST_TEST(seen == 1);
   ::sigaction(SIGFPE, &old, nullptr);
