@@ -48,6 +48,7 @@ Communicator::~Communicator() {
 
 std::string Communicator::broadcast(const std::string& text) const {
   if (size_ == 1) return text;
+  const Recorded recorded(*this, "broadcast", text.size());
   auto length = static_cast<std::int64_t>(text.size());
   check_mpi(MPI_Bcast(&length, 1, MPI_INT64_T, 0, handle_->mpi), "MPI_Bcast");
   std::string result = text;
@@ -59,6 +60,7 @@ std::string Communicator::broadcast(const std::string& text) const {
 
 std::vector<std::string> Communicator::all_gather(const std::string& text) const {
   if (size_ == 1) return {text};
+  const Recorded recorded(*this, "all_gather", text.size());
   const int length = message_length(text.size());
   std::vector<int> lengths(static_cast<std::size_t>(size_));
   check_mpi(MPI_Allgather(&length, 1, MPI_INT, lengths.data(), 1, MPI_INT, handle_->mpi),
@@ -83,6 +85,7 @@ std::vector<std::string> Communicator::all_gather(const std::string& text) const
 
 void Communicator::all_reduce(std::span<std::int64_t> words) const {
   if (size_ == 1) return;
+  const Recorded recorded(*this, "all_reduce", words.size_bytes());
   check_mpi(MPI_Allreduce(MPI_IN_PLACE, words.data(), message_length(words.size()), MPI_INT64_T,
                           MPI_SUM, handle_->mpi),
             "MPI_Allreduce");
@@ -90,6 +93,7 @@ void Communicator::all_reduce(std::span<std::int64_t> words) const {
 
 void Communicator::all_reduce_any_order(std::span<float> values) const {
   if (size_ == 1) return;
+  const Recorded recorded(*this, "all_reduce_any_order", values.size_bytes());
   check_mpi(MPI_Allreduce(MPI_IN_PLACE, values.data(), message_length(values.size()), MPI_FLOAT,
                           MPI_SUM, handle_->mpi),
             "MPI_Allreduce");
@@ -116,6 +120,9 @@ Teams::Teams(const Communicator& world) {
     const bool complete = (block + 1) * size <= world.size();
     auto handle = std::make_unique<Communicator::Handle>();
     handle->owned = true;
+    handle->recorder = world.handle().recorder;
+    handle->first_rank = block * size;
+    handle->size = size;
     check_mpi(MPI_Comm_split(mpi, complete ? block : MPI_UNDEFINED, world.rank(), &handle->mpi),
               "MPI_Comm_split");
     by_level_.push_back(complete ? std::make_unique<Communicator>(std::move(handle)) : nullptr);

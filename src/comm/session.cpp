@@ -50,6 +50,11 @@ Session::Session() {
   MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
   auto handle = std::make_unique<Communicator::Handle>();
   handle->mpi = MPI_COMM_WORLD;
+  int rank = 0;
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  MPI_Comm_size(MPI_COMM_WORLD, &handle->size);
+  recorder_ = std::make_unique<FlightRecorder>(rank, handle->size);
+  handle->recorder = recorder_.get();
   world_ = std::make_unique<Communicator>(std::move(handle));
   if (world_->size() == 1) {
     const std::string contradiction =
@@ -59,16 +64,10 @@ Session::Session() {
                      "srun --mpi=pmix, or mpirun inside the allocation; mpirun -n 1 for one rank");
     }
   }
-  MPI_Comm node = MPI_COMM_NULL;
-  check_mpi(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, world_->rank(), MPI_INFO_NULL,
-                                &node),
-            "MPI_Comm_split_type");
-  MPI_Comm_rank(node, &local_rank_);
-  MPI_Comm_size(node, &local_size_);
-  MPI_Comm_free(&node);
 }
 
 Session::~Session() {
+  recorder_->ended();
   world_.reset();
   MPI_Finalize();
 }

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "comm/communicator.hpp"
+#include "comm/flight_recorder.hpp"
 
 namespace pg::comm {
 
@@ -18,18 +19,16 @@ class Session {
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
   [[nodiscard]] const Communicator& world() const { return *world_; }
-  /// Position among the ranks that share this node's memory, and their number.
-  [[nodiscard]] int local_rank() const { return local_rank_; }
-  [[nodiscard]] int local_size() const { return local_size_; }
+  /// What this rank is doing; its communicators write their collectives there.
+  [[nodiscard]] FlightRecorder& recorder() { return *recorder_; }
   /// "Open MPI v4.1.4, ..." in one line.
   [[nodiscard]] static std::string library();
   /// Ends every rank at once with `code`; no collective, safe in an error path.
   [[noreturn]] static void abort(int code);
 
  private:
+  std::unique_ptr<FlightRecorder> recorder_;
   std::unique_ptr<Communicator> world_;
-  int local_rank_ = 0;
-  int local_size_ = 1;
 };
 
 /// What the environment of a process of a one-rank world says against it, in words; empty when

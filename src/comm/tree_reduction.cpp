@@ -35,6 +35,7 @@ TreeReduction::Part TreeReduction::reduce_scatter(std::span<float> values, int n
   require(values.size() <= static_cast<std::size_t>(std::numeric_limits<int>::max()),
           "a message that MPI can count");
   require(n_present >= 1 && n_present <= team_.size(), "a sum over at least one rank");
+  const Recorded recorded(team_, "reduce_scatter_tree", values.size_bytes());
   const MPI_Comm mpi = team_.handle().mpi;
   const int rank = team_.rank();
   received_.resize((values.size() + 1) / 2);
@@ -50,6 +51,7 @@ TreeReduction::Part TreeReduction::reduce_scatter(std::span<float> values, int n
     const bool i_send = upper ? right_present : left_present;
     const bool i_receive = upper ? left_present : right_present;
     float* const kept = values.data() + mine.first;
+    team_.handle().waits_for(partner);
     if (i_send && i_receive) {
       check_mpi(MPI_Sendrecv(values.data() + theirs.first, count_of(theirs), MPI_FLOAT, partner,
                              kReduceTag, received_.data(), count_of(mine), MPI_FLOAT, partner,
@@ -78,11 +80,13 @@ TreeReduction::Part TreeReduction::reduce_scatter(std::span<float> values, int n
 
 void TreeReduction::all_gather(std::span<float> values) const {
   require(!parts_.empty() && parts_.front().last == values.size(), "the values just reduced");
+  const Recorded recorded(team_, "all_gather_tree", values.size_bytes());
   std::size_t level = parts_.size() - 1;
   for (int distance = team_.size() / 2; distance >= 1; distance /= 2, --level) {
     const int partner = team_.rank() ^ distance;
     const Part mine = parts_[level];
     const Part theirs = half(parts_[level - 1], (team_.rank() & distance) == 0);
+    team_.handle().waits_for(partner);
     check_mpi(MPI_Sendrecv(values.data() + mine.first, count_of(mine), MPI_FLOAT, partner,
                            kGatherTag, values.data() + theirs.first, count_of(theirs), MPI_FLOAT,
                            partner, kGatherTag, team_.handle().mpi, MPI_STATUS_IGNORE),

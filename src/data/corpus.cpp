@@ -90,6 +90,11 @@ Corpus read_text_corpus(const std::filesystem::path& path, double held_out_fract
   return corpus;
 }
 
+bool is_long_enough(const Corpus& corpus, std::int64_t sequence_length) {
+  return static_cast<std::int64_t>(std::min(corpus.train.size(), corpus.validation.size())) >
+         sequence_length;
+}
+
 void require_length(const Corpus& corpus, std::int64_t sequence_length) {
   const auto needed = static_cast<std::size_t>(sequence_length) + 1;
   for (const auto& [split, count] : {std::pair("training", corpus.train.size()),

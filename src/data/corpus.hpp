@@ -35,6 +35,9 @@ Corpus read_text_corpus(const std::filesystem::path& path, double held_out_fract
 Corpus split_corpus(std::span<const std::uint16_t> ids, std::u32string alphabet,
                     double held_out_fraction);
 
+/// Whether both splits hold one window of sequence_length inputs and their targets.
+bool is_long_enough(const Corpus& corpus, std::int64_t sequence_length);
+
 /// Throws InvalidInput data unless both splits hold one window of sequence_length inputs and their
 /// targets: sequence_length + 1 tokens.
 void require_length(const Corpus& corpus, std::int64_t sequence_length);

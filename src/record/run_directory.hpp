@@ -16,6 +16,9 @@ class RunDirectory {
   [[nodiscard]] std::filesystem::path study_file() const { return root_ / "study.yaml"; }
   [[nodiscard]] std::filesystem::path provenance_file() const { return root_ / "provenance.json"; }
   [[nodiscard]] std::filesystem::path progress_file() const { return root_ / "progress.json"; }
+  [[nodiscard]] std::filesystem::path schedule_file() const { return root_ / "schedule.json"; }
+  /// Where each rank was last: one file a rank, of the last launch.
+  [[nodiscard]] std::filesystem::path ranks_folder() const { return root_ / "ranks"; }
   [[nodiscard]] std::filesystem::path results_file() const { return root_ / "results.csv"; }
   [[nodiscard]] std::filesystem::path trials_folder() const { return root_ / "trials"; }
   [[nodiscard]] std::filesystem::path trial_folder(const std::string& id) const {

@@ -6,7 +6,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/files.hpp"
 #include "base/text.hpp"
@@ -47,12 +49,13 @@ void ProgressReport::update(const std::vector<comm::RankStatus>& statuses) {
   Speed speed;
   Tally tally = before_;
   std::vector<std::string> running;
+  std::set<std::int64_t> jobs;
   for (const comm::RankStatus& status : statuses) {
     speed.tokens_done += status.tokens_done;
     tally.finished += status.n_finished;
     tally.diverged += status.n_diverged;
     tally.failed += status.n_failed;
-    if (status.job < 0) continue;
+    if (status.job < 0 || !jobs.insert(status.job).second) continue;  // one line a team
     running.push_back(fmt::format("{} {}/{}", ids_[static_cast<std::size_t>(status.job)],
                                   status.step, status.steps));
   }
@@ -98,11 +101,15 @@ void ProgressReport::write_json(const std::string& state,
                                 const Speed& speed) {
   last_json_ = Clock::now();
   nlohmann::json running = nlohmann::json::array();
+  std::map<std::int64_t, int> team_sizes;
+  for (const comm::RankStatus& s : statuses) ++team_sizes[s.job];
+  std::set<std::int64_t> jobs;
   for (std::size_t rank = 0; rank < statuses.size(); ++rank) {
     const comm::RankStatus& s = statuses[rank];
-    if (s.job < 0) continue;
+    if (s.job < 0 || !jobs.insert(s.job).second) continue;
     running.push_back({{"id", ids_[static_cast<std::size_t>(s.job)]},
                        {"rank", rank},
+                       {"team_size", team_sizes[s.job]},
                        {"step", s.step},
                        {"steps", s.steps}});
   }

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "comm/communicator.hpp"
+#include "comm/board.hpp"
 #include "record/run_directory.hpp"
 
 namespace pg::study {

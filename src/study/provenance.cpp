@@ -17,7 +17,7 @@
 #include "base/hash.hpp"
 #include "base/text.hpp"
 #include "base/version.hpp"
-#include "comm/communicator.hpp"
+#include "comm/session.hpp"
 #include "data/utf8.hpp"
 #include "ops/ops.hpp"
 

@@ -15,43 +15,34 @@
 #include "config/study.hpp"
 #include "data/corpus.hpp"
 #include "record/run_directory.hpp"
+#include "scheduler/cost_model.hpp"
+#include "study/calibrate.hpp"
+#include "study/crew.hpp"
+#include "study/launch_check.hpp"
 #include "study/load_corpus.hpp"
 #include "study/progress.hpp"
 #include "study/provenance.hpp"
+#include "study/schedule_record.hpp"
 #include "study/stages.hpp"
 #include "study/stop_signal.hpp"
 #include "study/trial.hpp"
+#include "study/workload.hpp"
 #include "train/trainer.hpp"
 
 namespace pg::study {
 namespace {
 
-/// How often a rank tells where it is and asks whether to stop; each may cost a round trip.
-constexpr auto kPostPeriod = std::chrono::milliseconds(500);
-
 using record::TrialStatus;
 using record::TrialSummary;
-
-void require_same_on_all_ranks(const comm::Communicator& world, const config::Study& study,
-                               const Build& build, const data::Corpus& corpus) {
-  const std::string mine =
-      sha256_hex(config::print_study(study)) + build.program_sha256 + corpus.sha256;
-  const auto all = world.all_gather(mine);
-  for (std::size_t rank = 1; rank < all.size(); ++rank) {
-    if (all[rank] != all[0]) {
-      throw_settings(
-          fmt::format("rank {} differs from rank 0 in its settings, program or corpus", rank),
-          "the same on every rank", "one shared file system, or the same files on every node");
-    }
-  }
-}
 
 /// The study as one rank sees it. Every rank holds the same results and plans the same trials.
 class Runner {
  public:
-  Runner(const config::Study& study, const RunOptions& options, const comm::Communicator& world)
+  Runner(const config::Study& study, const RunOptions& options, const Crew::Ranks& ranks)
       : study_(study),
-        world_(world),
+        options_(options),
+        machine_(ranks),
+        world_(ranks.world),
         run_(options.run_directory),
         corpus_(load_corpus(study.base.data)) {
     const Build build = describe_build();
@@ -192,10 +183,6 @@ class Runner {
     for (const Trial& trial : trials) {
       if (!finished_.contains(trial.id)) missing.push_back(&trial);
     }
-    // Longest first, so that no rank is left alone with a long trial at the end.
-    std::stable_sort(missing.begin(), missing.end(), [](const Trial* a, const Trial* b) {
-      return train::tokens_in(a->settings) > train::tokens_in(b->settings);
-    });
     for (const Trial& trial : trials) planned_.insert(trial.id);
     const bool complete = missing.empty() || train_all(stage, missing);
     for (const Trial& trial : trials) {
@@ -222,7 +209,6 @@ class Runner {
   }
 
   bool train_all(const std::string& stage, const std::vector<const Trial*>& trials) {
-    comm::TicketBoard board(world_);
     if (report_) {
       std::vector<std::string> ids;
       std::int64_t tokens = 0;
@@ -232,79 +218,52 @@ class Runner {
       }
       report_->start_stage(stage, std::move(ids), tokens, tally());
     }
-    comm::RankStatus status;
-    nlohmann::json ended = nlohmann::json::array();
-    const auto look_around = [&] {
-      if (stop_.received()) board.request_stop();
-      if (report_ && report_->due()) report_->update(board.statuses());
-    };
-    for (;;) {
-      const std::int64_t ticket = board.take();
-      if (ticket >= static_cast<std::int64_t>(trials.size()) || board.stop_requested()) break;
-      const auto summary =
-          train_one(*trials[static_cast<std::size_t>(ticket)], ticket, board, status, look_around);
-      if (!summary) break;
-      ended.push_back(to_json(*summary));
-      if (world_.rank() == 0) write_results(std::chrono::seconds(10));
+    if (!cost_model_) {
+      cost_model_ =
+          calibrate(trials, corpus_, machine_.world, machine_.teams, calibration_budget(trials));
     }
-    status.job = -1;
-    board.post(status);
-    world_.wait_for_all(look_around);
+    nlohmann::json ended = nlohmann::json::array();
+    Crew crew(machine_, corpus_, run_, launch_,
+              {.wants_stop = [&] { return wants_stop(); },
+               .look_around =
+                   [&](comm::Board& board) {
+                     if (report_ && report_->due()) report_->update(board.statuses());
+                   },
+               .ended =
+                   [&](const TrialSummary& summary) {
+                     ended.push_back(to_json(summary));
+                     if (report_) write_results(std::chrono::seconds(10));
+                   }});
+    const StageReport outcome = crew.train(trials, *cost_model_, options_.deadline);
     for (const std::string& list : world_.all_gather(ended.dump())) {
       for (const auto& item : nlohmann::json::parse(list)) {
         TrialSummary summary = summary_from(item);
         finished_.insert_or_assign(summary.id, std::move(summary));
       }
     }
-    const bool stopped = board.stop_requested();
-    world_.wait_for_all([] {});  // nobody frees the board while another still reads it
-    if (world_.rank() == 0) write_results(std::chrono::seconds(0));
-    return !stopped;
+    if (report_) {
+      write_results(std::chrono::seconds(0));
+      record_schedule(run_, launch_, stage, trials, world_.size(), outcome);
+      report_->say(outcome_text(stage, outcome, world_.size()));
+    }
+    return outcome.complete;
   }
 
-  /// Nothing if the run is to stop.
-  std::optional<TrialSummary> train_one(const Trial& trial, std::int64_t ticket,
-                                        comm::TicketBoard& board, comm::RankStatus& status,
-                                        const std::function<void()>& look_around) {
-    using Clock = std::chrono::steady_clock;
-    const std::int64_t tokens_before = status.tokens_done;
-    auto last_post = Clock::time_point{};
-    const auto observer = [&](const train::Progress& progress) {
-      const auto now = Clock::now();
-      board.progress();
-      if (now - last_post < kPostPeriod) return true;
-      last_post = now;
-      status.job = ticket;
-      status.step = progress.step;
-      status.steps = progress.steps;
-      status.tokens_done = tokens_before + progress.tokens;
-      board.post(status);
-      look_around();
-      return !board.stop_requested();
-    };
-    record::TrialRecord record;
-    record.summary.id = trial.id;
-    record.summary.stage = trial.stage;
-    record.summary.varied = trial.varied;
-    record.summary.launch = launch_;
-    try {
-      train::Trainer trainer(trial.settings, corpus_);
-      if (!trainer.run(observer, record)) return std::nullopt;
-    } catch (const IoError&) {
-      throw;  // the disk will not be better for the next trial
-    } catch (const std::exception&) {
-      record.summary.status = TrialStatus::failed;
-      record.summary.reason = describe_current_exception().message;
+  /// Whether this rank was told to stop. A launcher sends SIGTERM to the rest when a rank has died:
+  /// that is no polite stop, and the watchdog ends it.
+  bool wants_stop() {
+    return stop_.received() && (options_.watchdog == nullptr || !options_.watchdog->peer_lost());
+  }
+
+  /// A little of what the stage will take, so that a small study is not delayed by its own plan.
+  [[nodiscard]] double calibration_budget(const std::vector<const Trial*>& trials) const {
+    double flops = 0;
+    for (const Trial* trial : trials) {
+      const scheduler::Work work = work_of(trial->settings, corpus_);
+      flops += work.chunk_flops * static_cast<double>(work.n_chunks * work.steps);
     }
-    record::write_trial(run_.metrics_file(trial.id), record);
-    switch (record.summary.status) {
-      case TrialStatus::finished: ++status.n_finished; break;
-      case TrialStatus::diverged: ++status.n_diverged; break;
-      case TrialStatus::failed: ++status.n_failed; break;
-    }
-    // A trial that diverged early leaves no work behind, so that the time left stays right.
-    status.tokens_done = tokens_before + train::tokens_in(trial.settings);
-    return record.summary;
+    const double guess_s = flops / scheduler::Assumptions().flops_per_s / world_.size();
+    return std::clamp(0.02 * guess_s, 0.05, 3.0);
   }
 
   /// Of all trials planned so far, as this rank knows them between stages.
@@ -356,7 +315,10 @@ class Runner {
   }
 
   const config::Study& study_;
+  const RunOptions& options_;
+  Crew::Ranks machine_;
   const comm::Communicator& world_;
+  std::optional<scheduler::CostModel> cost_model_;  ///< measured; the same on every rank
   record::RunDirectory run_;
   data::Corpus corpus_;
   StopSignal stop_;
@@ -371,9 +333,9 @@ class Runner {
 }  // namespace
 
 ExitCode run_study(const config::Study& study, const RunOptions& options,
-                   const comm::Communicator& world) {
+                   const Crew::Ranks& ranks) {
   train::use_one_thread();
-  return Runner(study, options, world).run();
+  return Runner(study, options, ranks).run();
 }
 
 }  // namespace pg::study

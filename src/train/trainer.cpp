@@ -67,6 +67,13 @@ std::int64_t tokens_in(const config::Settings& s) {
   return s.train.steps * s.train.batch * s.data.sequence_length;
 }
 
+std::int64_t tokens_of_rank(const config::Settings& s, int rank, int team_size) {
+  const ChunkRange range = chunks_of_rank(chunks_in_batch(s), rank, team_size);
+  const std::int64_t slots = std::min(range.last * s.train.chunk, s.train.batch) -
+                             std::min(range.first * s.train.chunk, s.train.batch);
+  return s.train.steps * slots * s.data.sequence_length;
+}
+
 std::int64_t chunks_in_batch(const config::Settings& s) {
   return (s.train.batch + s.train.chunk - 1) / s.train.chunk;
 }
@@ -214,6 +221,7 @@ void Trainer::measure() {
   const double sum_seconds = batch_gradient_.sum_seconds();
   timing_.chunk_s = mean(chunk_seconds_, n_chunks_);
   timing_.eval_chunk_s = mean(validation_.seconds(), validation_.n_chunks_done());
+  timing_.eval_s = validation_.seconds();
   timing_.step_s = mean(update_seconds_ + sum_seconds, n_updates_);
   timing_.all_reduce_s = mean(batch_gradient_.message_seconds(), n_updates_);
   timing_.work_s = chunk_seconds_ + validation_.seconds();

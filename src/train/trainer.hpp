@@ -38,6 +38,7 @@ struct Timing {
   double eval_chunk_s = 0;  ///< forward pass of a chunk
   double step_s = 0;        ///< what every rank of a team does in a step: norm, optimizer
   double all_reduce_s = 0;  ///< messages of a step, waiting for others included
+  double eval_s = 0;        ///< all validations
   /// In all: this rank's share of the time that the trial would take on one rank.
   double work_s = 0;
 };
@@ -100,6 +101,9 @@ class Trainer {
 
 /// Targets that a trial trains on: steps * batch * sequence_length.
 std::int64_t tokens_in(const config::Settings& settings);
+
+/// Of these, what one rank of a team trains on.
+std::int64_t tokens_of_rank(const config::Settings& settings, int rank, int team_size);
 
 /// Chunks of a batch.
 std::int64_t chunks_in_batch(const config::Settings& settings);

@@ -1,0 +1,163 @@
+#include "study/calibrate.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "base/error.hpp"
+#include "base/exact_sum.hpp"
+#include "base/text.hpp"
+#include "comm/tree_reduction.hpp"
+#include "study/workload.hpp"
+#include "train/trainer.hpp"
+
+namespace pg::study {
+namespace {
+
+/// Beyond these the seconds come from FLOPs and from the shapes that were measured.
+constexpr std::size_t kMostShapes = 6;
+constexpr int kMostReductions = 20;
+
+double seconds_of(const std::function<void()>& action) {
+  using Clock = std::chrono::steady_clock;
+  const auto started = Clock::now();
+  action();
+  return std::chrono::duration<double>(Clock::now() - started).count();
+}
+
+/// The median over the ranks of each number: one rank's bad moment does not count. Collective.
+std::vector<double> median_over_ranks(const std::vector<double>& mine,
+                                      const comm::Communicator& world) {
+  std::vector<std::string> words;
+  for (const double value : mine) words.push_back(shortest(value));
+  std::vector<std::vector<double>> columns(mine.size());
+  for (const std::string& line : world.all_gather(join(words, " "))) {
+    const auto parts = split(line, ' ');
+    require(parts.size() == mine.size(), "as many figures from every rank");
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      columns[i].push_back(parse_real(parts[i]).value_or(0));
+    }
+  }
+  std::vector<double> medians;
+  for (std::vector<double>& column : columns) {
+    const auto middle = column.begin() + static_cast<std::ptrdiff_t>(column.size() / 2);
+    std::nth_element(column.begin(), middle, column.end());
+    medians.push_back(*middle);
+  }
+  return medians;
+}
+
+/// A short trial of this shape on this rank alone, after one that warms up.
+train::Timing time_chunks(config::Settings s, const data::Corpus& corpus, double budget_s) {
+  constexpr std::int64_t kChunks = 2;
+  s.train.batch = kChunks * s.train.chunk;
+  s.eval.sequences = kChunks * s.train.chunk;
+  const auto alone = comm::Communicator::alone();
+  const auto run = [&](std::int64_t steps) {
+    s.train.steps = steps;
+    s.eval.interval = s.eval.tail_interval = steps;
+    record::TrialRecord record;
+    train::Trainer trainer(s, corpus, alone);
+    trainer.run([](const auto&) { return true; }, record);
+    return trainer.timing();
+  };
+  const double warm_up = seconds_of([&] { (void)run(1); });
+  // The first step makes kernels, so the others take much less than what it suggests.
+  return run(std::clamp<std::int64_t>(static_cast<std::int64_t>(2 * budget_s / warm_up), 2, 50));
+}
+
+double time_reduction(const comm::Communicator& team, std::int64_t bytes, double budget_s) {
+  comm::TreeReduction reduction(team);
+  std::vector<float> values(static_cast<std::size_t>(bytes) / sizeof(float), 1e-3F);
+  std::vector<std::int64_t> words(2 * ExactSum::kWords + 1, 0);
+  const auto once = [&] {
+    return seconds_of([&] {
+      reduction.reduce_scatter(values, team.size());
+      team.all_reduce(words);
+      reduction.all_gather(values);
+    });
+  };
+  std::vector<double> times;
+  double sum = 0;
+  // The members must agree on when to stop: the longest time of a round is everybody's.
+  for (int i = 0; i < kMostReductions; ++i) {
+    times.push_back(once());
+    sum += times.back();
+    std::vector<std::int64_t> enough = {sum > budget_s ? 1 : 0};
+    team.all_reduce(enough);
+    if (enough[0] != 0) break;
+  }
+  const auto middle = times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2);
+  std::nth_element(times.begin(), middle, times.end());
+  return *middle;
+}
+
+}  // namespace
+
+scheduler::CostModel calibrate(const std::vector<const Trial*>& trials, const data::Corpus& corpus,
+                               const comm::Communicator& world, const comm::Teams& teams,
+                               double budget_s) {
+  scheduler::CostModel model;
+  struct Shape {
+    const Trial* trial;
+    scheduler::Work work;
+    double flops;
+  };
+  std::vector<Shape> shapes;
+  std::map<std::string, std::size_t> known;
+  for (const Trial* trial : trials) {
+    if (!data::is_long_enough(corpus, trial->settings.data.sequence_length)) continue;
+    scheduler::Work work = work_of(trial->settings, corpus);
+    const double flops = work.chunk_flops * static_cast<double>(work.n_chunks * work.steps);
+    const auto [place, is_new] = known.emplace(work.shape, shapes.size());
+    if (is_new) {
+      shapes.push_back({trial, std::move(work), flops});
+    } else {
+      shapes[place->second].flops += flops;
+    }
+  }
+  std::stable_sort(shapes.begin(), shapes.end(),
+                   [](const Shape& a, const Shape& b) { return a.flops > b.flops; });
+  if (shapes.size() > kMostShapes) shapes.resize(kMostShapes);
+  if (shapes.empty()) return model;
+
+  const double share = budget_s / static_cast<double>(shapes.size() + 1);
+  for (const Shape& shape : shapes) {
+    // A model whose first step alone would outlast the budget many times stays an assumption.
+    constexpr double kLongestWarmUp = 20;
+    if (shape.work.chunk_flops / scheduler::Assumptions().flops_per_s > kLongestWarmUp) continue;
+    const train::Timing t = time_chunks(shape.trial->settings, corpus, share);
+    const auto seconds = median_over_ranks({t.chunk_s, t.eval_chunk_s, t.step_s}, world);
+    model.learn(shape.work, {.size = 1,
+                             .steps_done = shape.work.steps,
+                             .startup_s = 0,
+                             .chunk_s = seconds[0],
+                             .eval_chunk_s = seconds[1],
+                             .step_s = seconds[2],
+                             .all_reduce_s = 0});
+  }
+  const scheduler::Work& work = shapes.front().work;
+  for (int size = 2; size <= comm::Teams::largest(world.size()); size *= 2) {
+    const bool member = (world.rank() / size + 1) * size <= world.size();
+    // Two lengths tell latency from bandwidth.
+    for (const std::int64_t bytes : {work.gradient_bytes, work.gradient_bytes / 16}) {
+      const double mine = member ? time_reduction(teams.of_size(size), bytes, share / 8) : 0;
+      scheduler::Work message = work;
+      message.gradient_bytes = bytes;
+      // Ranks beyond the last whole team have nothing to say: the largest figure, not the median.
+      double slowest = 0;
+      for (const std::string& text : world.all_gather(shortest(mine))) {
+        slowest = std::max(slowest, parse_real(text).value_or(0));
+      }
+      model.learn(message, {.size = size, .steps_done = work.steps, .all_reduce_s = slowest});
+    }
+  }
+  return model;
+}
+
+}  // namespace pg::study

@@ -1,0 +1,252 @@
+#include "study/prove.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <span>
+
+#include "base/error.hpp"
+#include "base/hash.hpp"
+#include "study/launch_check.hpp"
+#include "study/load_corpus.hpp"
+#include "study/trial.hpp"
+
+namespace pg::study {
+namespace {
+
+/// Fewer chunks have one order of addition only.
+constexpr std::int64_t kFewestChunks = 4;
+
+Trial widest_trial(const config::Study& study, const data::Corpus& corpus) {
+  auto trials = grid_trials(study);
+  std::erase_if(trials, [&](const Trial& t) {
+    return !data::is_long_enough(corpus, t.settings.data.sequence_length);
+  });
+  const auto widest =
+      std::max_element(trials.begin(), trials.end(), [](const Trial& a, const Trial& b) {
+        return train::chunks_in_batch(a.settings) < train::chunks_in_batch(b.settings);
+      });
+  const std::int64_t n_chunks =
+      widest == trials.end() ? 0 : train::chunks_in_batch(widest->settings);
+  if (n_chunks < kFewestChunks) {
+    throw_settings(fmt::format("--prove: the widest trial has {} chunk{} a batch", n_chunks,
+                               n_chunks == 1 ? "" : "s"),
+                   "at least four: fewer can be added in one way only",
+                   "a smaller train.chunk or a larger train.batch, with --set");
+  }
+  return *widest;
+}
+
+std::string hash_of_losses(const record::TrialRecord& record) {
+  Sha256 hash;
+  for (const std::vector<double>* series :
+       {&record.train_loss, &record.grad_norm, &record.val_loss}) {
+    hash.add(std::as_bytes(std::span(*series)));
+  }
+  return hash.hex();
+}
+
+nlohmann::json to_json(const ProofCase& c) {
+  nlohmann::json tensors = nlohmann::json::array();
+  for (const train::TensorHash& t : c.tensors) {
+    tensors.push_back(
+        {{"name", t.name}, {"value", t.value}, {"moment1", t.moment1}, {"moment2", t.moment2}});
+  }
+  return {{"layout", c.layout},
+          {"team_size", c.team_size},
+          {"is_control", c.is_control},
+          {"losses", c.losses},
+          {"tensors", tensors}};
+}
+
+ProofCase case_from(const nlohmann::json& item) {
+  ProofCase c{
+      item.at("layout"), item.at("team_size"), item.at("is_control"), {}, item.at("losses")};
+  for (const auto& t : item.at("tensors")) {
+    c.tensors.push_back({t.at("name"), t.at("value"), t.at("moment1"), t.at("moment2")});
+  }
+  return c;
+}
+
+/// One hash for a part of every tensor.
+std::string joint_hash(const ProofCase& c, std::string train::TensorHash::*part) {
+  Sha256 hash;
+  for (const train::TensorHash& tensor : c.tensors) hash.add(tensor.*part);
+  return hash.hex();
+}
+
+bool same_bits(const ProofCase& a, const ProofCase& b) {
+  return a.losses == b.losses &&
+         std::equal(a.tensors.begin(), a.tensors.end(), b.tensors.begin(), b.tensors.end(),
+                    [](const train::TensorHash& x, const train::TensorHash& y) {
+                      return x.name == y.name && x.value == y.value && x.moment1 == y.moment1 &&
+                             x.moment2 == y.moment2;
+                    });
+}
+
+/// The cases, one after the other, on all ranks.
+class Prover {
+ public:
+  Prover(const config::Study& study, const data::Corpus& corpus, std::int64_t steps,
+         const Crew::Ranks& ranks)
+      : ranks_(ranks), corpus_(corpus) {
+    const Trial trial = widest_trial(study, corpus);
+    settings_ = trial.settings;
+    settings_.train.steps = std::min(steps, settings_.train.steps);
+    settings_.train.reproducible = "strict";
+    settings_.eval.interval = std::max<std::int64_t>(1, settings_.train.steps / 4);
+    proof_.trial = trial.id;
+    proof_.steps = settings_.train.steps;
+    proof_.n_chunks = train::chunks_in_batch(settings_);
+  }
+
+  Proof run() {
+    const int largest = comm::Teams::largest(ranks_.world.size());
+    for (int size = 1; size <= largest; size *= 2) {
+      on_team(size, 0, fmt::format("{} rank{}", size, size == 1 ? "" : "s"), settings_, false);
+    }
+    after_and_beside_others(std::max(1, largest / 2));
+    config::Settings plain = settings_;
+    plain.train.reproducible = "fast";
+    on_team(1, 0, "plain sums, 1 rank", plain, true);
+    if (largest > 1) {
+      on_team(largest, 0, fmt::format("plain sums, {} ranks", largest), plain, true);
+    }
+    return proof_;
+  }
+
+ private:
+  /// The block of `size` ranks from `first` on trains; the others wait.
+  void on_team(int size, int first, const std::string& layout, const config::Settings& settings,
+               bool is_control) {
+    std::string mine;
+    if (ranks_.world.rank() >= first && ranks_.world.rank() < first + size) {
+      mine = train(size, layout, settings, is_control);
+    }
+    collect(mine);
+  }
+
+  /// The last whole block of `size` ranks trains another trial first, while each other rank trains
+  /// one of its own.
+  void after_and_beside_others(int size) {
+    const int first = (ranks_.world.size() / size - 1) * size;
+    config::Settings other = settings_;
+    other.train.seed += 1;
+    other.train.steps = std::max<std::int64_t>(1, settings_.train.steps / 4);
+    std::string mine;
+    if (ranks_.world.rank() >= first && ranks_.world.rank() < first + size) {
+      (void)train(size, "", other, false);
+      mine = train(size,
+                   fmt::format("rank{} {}, after another trial, {}",
+                               size == 1 ? fmt::format(" {}", first)
+                                         : fmt::format("s {}-{}", first, first + size - 1),
+                               size == 1 ? "alone" : "together",
+                               first > 0 ? "others training beside" : "nobody beside"),
+                   settings_, false);
+    } else {
+      other.train.seed += static_cast<std::uint64_t>(ranks_.world.rank()) + 1;
+      (void)train(1, "", other, false);
+    }
+    collect(mine);
+  }
+
+  /// The case as text on the leader of the team, nothing on its other ranks.
+  std::string train(int size, const std::string& layout, const config::Settings& settings,
+                    bool is_control) {
+    const comm::Communicator& team = ranks_.teams.of_size(size);
+    record::TrialRecord record;
+    ranks_.recorder.enter_trial(proof_.trial, settings.train.steps);
+    train::Trainer trainer(settings, corpus_, team, ranks_.device);
+    trainer.run(
+        [&](const train::Progress& progress) {
+          ranks_.recorder.step(progress.step);
+          ranks_.recorder.progress();
+          return true;
+        },
+        record);
+    ranks_.recorder.leave_trial();
+    if (team.rank() != 0) return {};
+    return to_json({layout, size, is_control, trainer.hashes(), hash_of_losses(record)}).dump();
+  }
+
+  void collect(const std::string& mine) {
+    ranks_.world.wait_for_all([&] { ranks_.recorder.progress(); });
+    for (const std::string& text : ranks_.world.all_gather(mine)) {
+      if (!text.empty()) proof_.cases.push_back(case_from(nlohmann::json::parse(text)));
+    }
+  }
+
+  Crew::Ranks ranks_;
+  const data::Corpus& corpus_;
+  config::Settings settings_;
+  Proof proof_;
+};
+
+}  // namespace
+
+bool Proof::holds() const {
+  return std::all_of(cases.begin(), cases.end(), [&](const ProofCase& c) {
+    return c.is_control || same_bits(c, cases.front());
+  });
+}
+
+bool Proof::control_differs() const {
+  std::vector<const ProofCase*> controls;
+  for (const ProofCase& c : cases) {
+    if (c.is_control) controls.push_back(&c);
+  }
+  // On one rank the control is the plain sum itself, against the tree.
+  const ProofCase& other = controls.size() > 1 ? *controls[1] : cases.front();
+  return !controls.empty() && !same_bits(*controls[0], other);
+}
+
+Proof prove(const config::Study& study, std::int64_t steps, const Crew::Ranks& ranks) {
+  train::use_one_thread();
+  const data::Corpus corpus = load_corpus(study.base.data);
+  require_same_on_all_ranks(ranks.world, study, describe_build(), corpus);
+  return Prover(study, corpus, steps, ranks).run();
+}
+
+std::string proof_text(const Proof& proof) {
+  constexpr std::size_t kDigits = 12;
+  const auto cut = [](const std::string& hash) { return hash.substr(0, kDigits); };
+  std::string text = fmt::format("trial {}, {} steps, {} chunks a batch\n\n", proof.trial,
+                                 proof.steps, proof.n_chunks);
+  text += fmt::format("{:<58} {:<12} {:<12} {:<12} {:<12}\n", "trained by", "parameters", "moment1",
+                      "moment2", "losses");
+  for (const ProofCase& c : proof.cases) {
+    text += fmt::format("{:<58} {} {} {} {}{}\n", c.layout,
+                        cut(joint_hash(c, &train::TensorHash::value)),
+                        cut(joint_hash(c, &train::TensorHash::moment1)),
+                        cut(joint_hash(c, &train::TensorHash::moment2)), cut(c.losses),
+                        c.is_control ? "  (control)" : "");
+  }
+  text += fmt::format("\n{:<58} {:<12} {:<12} {:<12}\n", "tensor, on one rank", "value", "moment1",
+                      "moment2");
+  for (const train::TensorHash& t : proof.cases.front().tensors) {
+    text += fmt::format("{:<58} {} {} {}\n", t.name, cut(t.value), cut(t.moment1), cut(t.moment2));
+  }
+  text += proof.holds() ? "\nproven: every parameter, both moments and every logged loss have the "
+                          "same bits in all layouts\n"
+                        : "\nFAILED: the layouts above do not agree\n";
+  text += proof.control_differs()
+              ? "control: plain sums differ between layouts, so the comparison can fail\n"
+              : "FAILED: the control did not differ, so nothing is proven\n";
+  return text;
+}
+
+std::string proof_json(const Proof& proof) {
+  nlohmann::json cases = nlohmann::json::array();
+  for (const ProofCase& c : proof.cases) cases.push_back(to_json(c));
+  return nlohmann::json{{"trial", proof.trial},
+                        {"steps", proof.steps},
+                        {"n_chunks", proof.n_chunks},
+                        {"holds", proof.holds()},
+                        {"control_differs", proof.control_differs()},
+                        {"cases", cases}}
+             .dump(2) +
+         "\n";
+}
+
+}  // namespace pg::study

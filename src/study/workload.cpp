@@ -1,0 +1,52 @@
+#include "study/workload.hpp"
+
+#include "config/study.hpp"
+#include "data/sampler.hpp"
+#include "train/trainer.hpp"
+
+namespace pg::study {
+namespace {
+
+/// Trials of one shape run the same kernels on the same sizes, chunk by chunk.
+std::string shape_of(const config::Settings& settings) {
+  config::Settings shape = settings;
+  shape.optimizer = {};
+  shape.schedule = {};
+  shape.eval = {};
+  shape.train = {};
+  shape.train.chunk = settings.train.chunk;
+  return config::print_settings(shape);
+}
+
+}  // namespace
+
+double forward_flops_per_token(const config::Settings& s, std::int64_t vocabulary) {
+  const auto d = static_cast<double>(s.model.d_model);
+  const auto f = static_cast<double>(s.model.d_ff);
+  const auto t = static_cast<double>(s.data.sequence_length);
+  const auto layers = static_cast<double>(s.model.n_layers);
+  const double weights = layers * (4 * d * d + 2 * d * f) + static_cast<double>(vocabulary) * d;
+  const double visible = s.model.causal ? (t + 1) / 2 : t;
+  return 2 * weights + layers * 4 * d * visible;
+}
+
+scheduler::Work work_of(const config::Settings& s, const data::Corpus& corpus) {
+  scheduler::Work work;
+  work.steps = s.train.steps;
+  work.n_chunks = train::chunks_in_batch(s);
+  if (data::is_long_enough(corpus, s.data.sequence_length)) {  // else the trial fails at its start
+    const auto n_windows = static_cast<std::int64_t>(
+        data::validation_positions(static_cast<std::int64_t>(corpus.validation.size()),
+                                   s.data.sequence_length, s.eval.sequences)
+            .size());
+    work.eval_chunks = train::validations_in(s) * ((n_windows + s.train.chunk - 1) / s.train.chunk);
+  }
+  work.chunk_flops = 3 * forward_flops_per_token(s, corpus.vocabulary()) *
+                     static_cast<double>(s.train.chunk * s.data.sequence_length);
+  work.shape = shape_of(s);
+  work.gradient_bytes =
+      train::count_parameters(s, corpus.vocabulary()) * static_cast<std::int64_t>(sizeof(float));
+  return work;
+}
+
+}  // namespace pg::study
