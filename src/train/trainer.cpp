@@ -175,7 +175,8 @@ bool Trainer::run(const Observer& observer, record::TrialRecord& record) {
       }
       const auto chunk = reader.read(positions);
       parameters.gradients().zero_();
-      const at::Tensor loss = model.loss_sum(parameters, chunk.inputs_bt, chunk.targets_bt);
+      const at::Tensor loss = model.loss_sum(parameters, chunk.inputs_bt, chunk.targets_bt,
+                                             model::DropoutKey{s.train.seed, step, first});
       loss.backward();
       tree.add(parameters.gradients(), loss.item<double>());
       if (!observer({step, s.train.steps, (step * batch + last) * sequence_length})) return false;
