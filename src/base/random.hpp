@@ -37,9 +37,12 @@ class Stream {
   [[nodiscard]] double normal(std::uint64_t index) const;
   /// Uniform integer in [0, bound), bound >= 1; bias below 2^-64 * bound.
   [[nodiscard]] std::uint64_t below(std::uint64_t bound, std::uint64_t index) const;
+  /// All four words at an index: philox4x32 of {index, step}, low words first, under key().
+  [[nodiscard]] std::array<std::uint32_t, 4> block(std::uint64_t index) const;
+
+  [[nodiscard]] std::array<std::uint32_t, 2> key() const { return key_; }
 
  private:
-  [[nodiscard]] std::array<std::uint32_t, 4> block(std::uint64_t index) const;
   std::array<std::uint32_t, 2> key_;
   std::uint64_t step_;
 };

@@ -188,19 +188,22 @@ class Builder {
 
 void describe_settings(Builder& b, Settings& s) {
   b.group("model");
-  b.add("arch", s.model.arch, {"nano"}, "architecture");
+  b.add("arch", s.model.arch, {"nano", "gpt"},
+        "nano: RMSNorm, no biases; gpt: LayerNorm, biases, GPT-2's initial weights");
   b.add("n_layers", s.model.n_layers, kCount, "transformer blocks");
   b.add("d_model", s.model.d_model, kCount, "width of the residual stream");
   b.add("n_heads", s.model.n_heads, kCount, "attention heads; d_model / n_heads each");
   b.add("d_ff", s.model.d_ff, kCount, "width of the MLP");
-  b.add("positions", s.model.positions, {"rope", "none"}, "how tokens know their place");
+  b.add("positions", s.model.positions, {"rope", "learned", "none"}, "how tokens know their place");
   b.add("rope_theta", s.model.rope_theta, kPositive, "base of the rotary frequencies");
   b.add("causal", s.model.causal, "whether a position sees only itself and what came before");
   b.add("tied_embeddings", s.model.tied_embeddings,
         "whether the head is the embedding, transposed");
-  b.add("norm_eps", s.model.norm_eps, kPositive, "RMSNorm epsilon, inside the root");
+  b.add("norm_eps", s.model.norm_eps, kPositive, "epsilon of the norms, inside the root");
   b.add("init_std", s.model.init_std, kPositive,
-        "standard deviation of embedding and head at init");
+        "standard deviation at init: of embedding, head and positions; in a gpt of all matrices");
+  b.add("dropout", s.model.dropout, {.low = 0, .high = 1, .open_high = true},
+        "chance to zero an element: after the embedding, of attention, of both branches");
   b.group("gate");
   b.add("unit", s.gate.unit, {"gelu", "paglu", "pagelu", "pareglu", "pasilu"},
         "nonlinearity of the MLP");
@@ -289,6 +292,17 @@ std::vector<std::string> contradictions(const Settings& s) {
     found.push_back(fmt::format(
         "model.d_model / model.n_heads = {} is odd; rotary positions expect an even head size",
         s.model.d_model / s.model.n_heads));
+  }
+  // The name stands for one network. Without this, `arch: gpt` alone would take the nano's default
+  // positions and be something between the two.
+  if (s.model.arch == "gpt" && s.model.positions != "learned") {
+    found.push_back(fmt::format(
+        "model.positions = {} with model.arch = gpt; a gpt has learned positions: set learned",
+        s.model.positions));
+  }
+  if (s.model.arch == "gpt" && !s.model.causal) {
+    found.push_back(
+        "model.causal = false with model.arch = gpt; a gpt sees no later token: set true");
   }
   if (s.schedule.warmup_steps > s.train.steps) {
     found.push_back(fmt::format("schedule.warmup_steps = {} exceeds train.steps = {}",

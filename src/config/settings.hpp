@@ -21,6 +21,7 @@ struct ModelSettings {
   bool tied_embeddings = true;
   double norm_eps = 1e-6;
   double init_std = 0.02;
+  double dropout = 0;
 };
 
 struct GateSettings {

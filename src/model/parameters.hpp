@@ -12,11 +12,12 @@ namespace pg::model {
 
 /// How a tensor starts. Every element is a function of (seed, tensor name, element) alone.
 struct Init {
-  enum class Kind { ones, normal, uniform };
+  enum class Kind { ones, zeros, normal, uniform };
   Kind kind = Kind::ones;
   double scale = 1;  ///< standard deviation, or half width of the uniform interval
 
   static Init ones() { return {}; }
+  static Init zeros() { return {Kind::zeros, 0}; }
   static Init normal(double std) { return {Kind::normal, std}; }
   /// U(-1/sqrt(n_in), 1/sqrt(n_in)): what torch.nn.Linear does by default.
   static Init linear(std::int64_t n_in);

@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <cmath>
 #include <string>
 
 #include "base/error.hpp"
+#include "ops/dropout.hpp"
 
 namespace pg::ops::checks {
 namespace {
@@ -29,12 +31,31 @@ void same_kind(const char* op, const at::Tensor& a, const at::Tensor& b) {
   }
 }
 
+/// The counters of a site must hold `b` sequences of `elements` each.
+void dropout_site(const char* op, const DropoutSite& site, std::int64_t b, std::int64_t elements) {
+  const bool good =
+      site.p >= 0 && site.p < 1 && site.site < (1ULL << kDropoutSiteBits) && site.first_slot >= 0;
+  const double last = static_cast<double>(site.first_slot + b) * static_cast<double>(elements);
+  if (!good || (site.p > 0 && last > std::ldexp(1.0, kDropoutElementBits))) {
+    refuse(op,
+           fmt::format("dropout p {}, site {}, first slot {}, {} elements a slot", site.p,
+                       site.site, site.first_slot, elements),
+           fmt::format("0 <= p < 1, site < 2^{}, first slot >= 0, at most 2^{} elements a batch",
+                       kDropoutSiteBits, kDropoutElementBits));
+  }
+}
+
 }  // namespace
 
-void linear(const at::Tensor& x, const at::Tensor& w) {
+void linear(const at::Tensor& x, const at::Tensor& w, const std::optional<at::Tensor>& bias) {
   same_kind("linear", x, w);
   if (x.dim() < 1 || w.dim() != 2 || x.size(-1) != w.size(1)) {
     refuse("linear", describe(x) + " and " + describe(w), "x (..., n_in) and w (n_out, n_in)");
+  }
+  if (!bias) return;
+  same_kind("linear", x, *bias);
+  if (bias->dim() != 1 || bias->size(0) != w.size(0)) {
+    refuse("linear", describe(w) + " and " + describe(*bias), "w (n_out, n_in) and bias (n_out)");
   }
 }
 
@@ -46,12 +67,35 @@ void rms_norm(const at::Tensor& x, const at::Tensor& scale, double eps) {
   if (!(eps > 0)) refuse("rms_norm", fmt::format("eps {}", eps), "eps > 0");
 }
 
-void attention(const at::Tensor& qkv_bt3d, std::int64_t n_heads, const std::optional<Rope>& rope) {
+void layer_norm(const at::Tensor& x, const at::Tensor& scale, const at::Tensor& bias, double eps) {
+  const char* op = "layer_norm";
+  same_kind(op, x, scale);
+  same_kind(op, x, bias);
+  if (x.dim() < 1 || scale.dim() != 1 || x.size(-1) != scale.size(0) ||
+      scale.sizes() != bias.sizes()) {
+    refuse(op, fmt::format("{}, {} and {}", describe(x), describe(scale), describe(bias)),
+           "x (..., d), scale (d) and bias (d)");
+  }
+  if (!(eps > 0)) refuse(op, fmt::format("eps {}", eps), "eps > 0");
+}
+
+void dropout(const at::Tensor& x, const DropoutSite& site) {
+  same_kind("dropout", x, x);
+  if (x.dim() < 1) refuse("dropout", describe(x), "x (b, ...)");
+  dropout_site("dropout", site, x.size(0), x.size(0) == 0 ? 0 : x.numel() / x.size(0));
+}
+
+void attention(const at::Tensor& qkv_bt3d, std::int64_t n_heads, const std::optional<Rope>& rope,
+               const std::optional<DropoutSite>& dropout) {
   const char* op = "attention";
   same_kind(op, qkv_bt3d, qkv_bt3d);
   if (qkv_bt3d.dim() != 3 || n_heads < 1 || qkv_bt3d.size(2) % (3 * n_heads) != 0) {
     refuse(op, fmt::format("{} and {} heads", describe(qkv_bt3d), n_heads),
            "qkv (b, t, 3 d), d a multiple of the number of heads");
+  }
+  if (dropout) {
+    const auto t = qkv_bt3d.size(1);
+    dropout_site(op, *dropout, qkv_bt3d.size(0), n_heads * t * t);
   }
   if (!rope) return;
   same_kind(op, qkv_bt3d, rope->cos);

@@ -8,9 +8,12 @@
 
 namespace pg::ops::checks {
 
-void linear(const at::Tensor& x, const at::Tensor& w);
+void linear(const at::Tensor& x, const at::Tensor& w, const std::optional<at::Tensor>& bias);
 void rms_norm(const at::Tensor& x, const at::Tensor& scale, double eps);
-void attention(const at::Tensor& qkv_bt3d, std::int64_t n_heads, const std::optional<Rope>& rope);
+void layer_norm(const at::Tensor& x, const at::Tensor& scale, const at::Tensor& bias, double eps);
+void dropout(const at::Tensor& x, const DropoutSite& site);
+void attention(const at::Tensor& qkv_bt3d, std::int64_t n_heads, const std::optional<Rope>& rope,
+               const std::optional<DropoutSite>& dropout);
 void gate(const at::Tensor& h);
 void cross_entropy_sum(const at::Tensor& logits_nv, const at::Tensor& targets_n);
 /// A contiguous one-dimensional float32 tensor on the CPU, of length `length` if that is not -1.

@@ -13,10 +13,13 @@ inline bool applies(const at::Tensor& x) {
   return x.is_cpu() && x.scalar_type() == at::kFloat && x.layout() == at::kStrided;
 }
 
-at::Tensor linear(const at::Tensor& x, const at::Tensor& w);
+at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const std::optional<at::Tensor>& bias);
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& scale, double eps);
+at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& scale, const at::Tensor& bias,
+                      double eps);
+at::Tensor dropout(const at::Tensor& x, const DropoutSite& site);
 at::Tensor attention(const at::Tensor& qkv_bt3d, std::int64_t n_heads, bool causal,
-                     const std::optional<Rope>& rope);
+                     const std::optional<Rope>& rope, const std::optional<DropoutSite>& dropout);
 at::Tensor gate(const at::Tensor& h, const GateSpec& spec);
 at::Tensor cross_entropy_sum(const at::Tensor& logits_nv, const at::Tensor& targets_n);
 

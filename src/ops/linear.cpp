@@ -1,9 +1,47 @@
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "ops/linear.cpp"
+#include <hwy/foreach_target.h>  // must come first: includes this file once per instruction set
+// clang-format off
+#include "ops/simd-inl.hpp"
+// clang-format on
+
+#include <algorithm>
+#include <vector>
+
 #include "ops/autograd.hpp"
 #include "ops/fast.hpp"
 #include "ops/sgemm.hpp"
 
+HWY_BEFORE_NAMESPACE();
+namespace pg::ops::HWY_NAMESPACE {
+
+/// Adds the row (width) to each of n rows.
+void add_to_rows(const float* row, std::int64_t n, std::int64_t width, float* rows) {
+  for (std::int64_t i = 0; i < n; ++i, rows += width) {
+    for_each_vector(width, [&](std::int64_t j, std::int64_t count) HWY_ATTR {
+      store(hn::Add(load(rows + j, count), load(row + j, count)), rows + j, count);
+    });
+  }
+}
+
+/// Adds n rows of `width` to `sum`, one after the other.
+void add_rows(const float* rows, std::int64_t n, std::int64_t width, float* sum) {
+  for (std::int64_t i = 0; i < n; ++i, rows += width) {
+    for_each_vector(width, [&](std::int64_t j, std::int64_t count) HWY_ATTR {
+      store(hn::Add(load(sum + j, count), load(rows + j, count)), sum + j, count);
+    });
+  }
+}
+
+}  // namespace pg::ops::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
 namespace pg::ops::fast {
 namespace {
+
+HWY_EXPORT(add_to_rows);
+HWY_EXPORT(add_rows);
 
 /// Below this many rows oneDNN takes other kernels, which round differently, and a sequence's
 /// result would depend on whether others are in the batch.
@@ -32,15 +70,41 @@ at::Tensor rows_times(const at::Tensor& a_rk, const MatrixView& b, std::int64_t 
   return c;
 }
 
+/// (rows, width) -> (width): blocks of rows in float, their sum in double, so that the error does
+/// not grow with the batch.
+at::Tensor sum_of_rows(const at::Tensor& rows) {
+  constexpr std::int64_t kRows = 64;
+  const auto width = rows.size(1);
+  std::vector<float> block(static_cast<std::size_t>(width));
+  std::vector<double> total(block.size(), 0.0);
+  for (std::int64_t first = 0; first < rows.size(0); first += kRows) {
+    std::fill(block.begin(), block.end(), 0.0F);
+    HWY_DYNAMIC_DISPATCH(add_rows)
+    (rows.data_ptr<float>() + first * width, std::min(kRows, rows.size(0) - first), width,
+     block.data());
+    for (std::size_t i = 0; i < block.size(); ++i) total[i] += static_cast<double>(block[i]);
+  }
+  at::Tensor sum = at::empty({width}, rows.options());
+  std::transform(total.begin(), total.end(), sum.data_ptr<float>(),
+                 [](double value) { return static_cast<float>(value); });
+  return sum;
+}
+
 struct LinearFunction : torch::autograd::Function<LinearFunction> {
-  static at::Tensor forward(Context* context, const at::Tensor& x_input,
-                            const at::Tensor& w_input) {
+  static at::Tensor forward(Context* context, const at::Tensor& x_input, const at::Tensor& w_input,
+                            const c10::optional<at::Tensor>& bias) {
     const at::Tensor x_ri = as_rows(x_input);
     const at::Tensor w_oi = w_input.contiguous();
     context->save_for_backward({x_ri, w_oi});
     auto sizes = x_input.sizes().vec();
     sizes.back() = w_oi.size(0);
-    return rows_times(x_ri, view(w_oi).transpose(), w_oi.size(0)).view(sizes);
+    const at::Tensor y_ro = rows_times(x_ri, view(w_oi).transpose(), w_oi.size(0));
+    context->saved_data["biased"] = bias.has_value();
+    if (bias) {
+      HWY_DYNAMIC_DISPATCH(add_to_rows)
+      (bias->contiguous().data_ptr<float>(), y_ro.size(0), y_ro.size(1), y_ro.data_ptr<float>());
+    }
+    return y_ro.view(sizes);
   }
 
   static Gradients backward(Context* context, const Gradients& gradients) {
@@ -61,14 +125,21 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
       multiply(w_oi.size(0), w_oi.size(1), x_ri.size(0), 1, view(dy_ro).transpose(), view(x_ri), 0,
                {dw_oi.data_ptr<float>(), w_oi.size(1)});
     }
-    return {dx, dw_oi};
+    at::Tensor dbias;
+    if (context->saved_data["biased"].toBool() && context->needs_input_grad(2)) {
+      dbias = sum_of_rows(dy_ro);
+    }
+    return {dx, dw_oi, dbias};
   }
 };
 
 }  // namespace
 
-at::Tensor linear(const at::Tensor& x, const at::Tensor& w) {
-  return LinearFunction::apply(x, w);
+at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const std::optional<at::Tensor>& bias) {
+  // autograd looks for tensors in its own kind of optional, which is std's in later versions only.
+  const auto bias_input = bias ? c10::optional<at::Tensor>(*bias) : c10::nullopt;
+  return LinearFunction::apply(x, w, bias_input);
 }
 
 }  // namespace pg::ops::fast
+#endif  // HWY_ONCE

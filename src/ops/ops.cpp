@@ -10,14 +10,27 @@
 
 namespace pg::ops {
 
-at::Tensor linear(const at::Tensor& x, const at::Tensor& w) {
-  checks::linear(x, w);
-  return fast::applies(x) ? fast::linear(x, w) : reference::linear(x, w);
+at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const std::optional<at::Tensor>& bias) {
+  checks::linear(x, w, bias);
+  return fast::applies(x) ? fast::linear(x, w, bias) : reference::linear(x, w, bias);
 }
 
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& scale, double eps) {
   checks::rms_norm(x, scale, eps);
   return fast::applies(x) ? fast::rms_norm(x, scale, eps) : reference::rms_norm(x, scale, eps);
+}
+
+at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& scale, const at::Tensor& bias,
+                      double eps) {
+  checks::layer_norm(x, scale, bias, eps);
+  return fast::applies(x) ? fast::layer_norm(x, scale, bias, eps)
+                          : reference::layer_norm(x, scale, bias, eps);
+}
+
+at::Tensor dropout(const at::Tensor& x, const DropoutSite& site) {
+  checks::dropout(x, site);
+  if (site.p == 0) return x;
+  return fast::applies(x) ? fast::dropout(x, site) : reference::dropout(x, site);
 }
 
 Rope make_rope(std::int64_t sequence_length, std::int64_t d_head, double theta,
@@ -47,10 +60,11 @@ Rope make_rope(std::int64_t sequence_length, std::int64_t d_head, double theta,
 }
 
 at::Tensor attention(const at::Tensor& qkv_bt3d, std::int64_t n_heads, bool causal,
-                     const std::optional<Rope>& rope) {
-  checks::attention(qkv_bt3d, n_heads, rope);
-  return fast::applies(qkv_bt3d) ? fast::attention(qkv_bt3d, n_heads, causal, rope)
-                                 : reference::attention(qkv_bt3d, n_heads, causal, rope);
+                     const std::optional<Rope>& rope, const std::optional<DropoutSite>& dropout) {
+  checks::attention(qkv_bt3d, n_heads, rope, dropout);
+  const auto active = dropout && dropout->p > 0 ? dropout : std::nullopt;
+  return fast::applies(qkv_bt3d) ? fast::attention(qkv_bt3d, n_heads, causal, rope, active)
+                                 : reference::attention(qkv_bt3d, n_heads, causal, rope, active);
 }
 
 at::Tensor gate(const at::Tensor& h, const GateSpec& spec) {

@@ -11,12 +11,34 @@
 
 namespace pg::ops {
 
-/// y = x W^T.  x (..., n_in), w (n_out, n_in) -> (..., n_out).
-at::Tensor linear(const at::Tensor& x, const at::Tensor& w);
+/// y = x W^T + bias.  x (..., n_in), w (n_out, n_in), bias (n_out) or none -> (..., n_out).
+at::Tensor linear(const at::Tensor& x, const at::Tensor& w,
+                  const std::optional<at::Tensor>& bias = std::nullopt);
 
 /// y = x / sqrt(mean(x^2, last) + eps) * scale.  x (..., d), scale (d).
 /// Zhang & Sennrich, "Root mean square layer normalization", 2019.
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& scale, double eps);
+
+/// y = (x - mean(x)) / sqrt(var(x) + eps) * scale + bias over the last dimension, the variance with
+/// 1 / d.  x (..., d), scale (d), bias (d).  Ba et al., "Layer normalization", 2016.
+at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& scale, const at::Tensor& bias,
+                      double eps);
+
+/// Which elements a dropout zeroes. Element e of site s is kept iff word e % 4 of the Philox block
+/// s 2^44 + e / 4 of the stream (seed, dropout, step) is at least p 2^32, and is then divided by
+/// 1 - p: a pure function, equal on every machine, forward and backward. `e` counts from the first
+/// sequence of the whole batch, of which the tensor may be a piece.
+struct DropoutSite {
+  double p = 0;  ///< in [0, 1)
+  std::uint64_t seed = 0;
+  std::uint64_t step = 0;
+  std::uint64_t site = 0;       ///< names a place in the network; below 2^20
+  std::int64_t first_slot = 0;  ///< place in the batch of the tensor's first sequence
+};
+
+/// Dropout of x (b, ...), b sequences; the elements of a sequence are counted in row-major order.
+/// Srivastava et al., "Dropout", 2014. With p = 0 it returns x.
+at::Tensor dropout(const at::Tensor& x, const DropoutSite& site);
 
 /// Tables of rotary positions: cos and sin of position * theta^(-2i/d_head), each (t, d_head/2).
 /// Su et al., "RoFormer", 2021; pairs are (i, i + d_head/2), as in GPT-NeoX and LLaMA in HF layout.
@@ -30,8 +52,10 @@ Rope make_rope(std::int64_t sequence_length, std::int64_t d_head, double theta,
 /// Scaled dot-product attention, softmax(q k^T / sqrt(d_head)) v, all heads of all sequences.
 /// qkv_bt3d (b, t, 3 d): q, k and v side by side, heads contiguous inside each -> (b, t, d).
 /// `rope` rotates q and k first and may be longer than t. `causal`: position i sees 0..i only.
+/// `dropout` acts on the probabilities, as on a tensor (b, n_heads, t, t).
 at::Tensor attention(const at::Tensor& qkv_bt3d, std::int64_t n_heads, bool causal,
-                     const std::optional<Rope>& rope);
+                     const std::optional<Rope>& rope,
+                     const std::optional<DropoutSite>& dropout = std::nullopt);
 
 /// The gate unit of `spec`, elementwise.
 at::Tensor gate(const at::Tensor& h, const GateSpec& spec);

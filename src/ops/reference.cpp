@@ -1,8 +1,11 @@
 #include "ops/reference.hpp"
 
+#include <array>
 #include <cmath>
 #include <limits>
 #include <numbers>
+
+#include "ops/dropout.hpp"
 
 namespace pg::ops::reference {
 namespace {
@@ -20,10 +23,67 @@ at::Tensor rotate(const at::Tensor& x_bhtk, const Rope& rope) {
   return at::cat({halves[0] * cos - halves[1] * sin, halves[1] * cos + halves[0] * sin}, -1);
 }
 
+constexpr std::int64_t kWord = 0xFFFFFFFF;
+
+at::Tensor high_word(const at::Tensor& x) {
+  return at::bitwise_right_shift(x, 32).bitwise_and(kWord);  // the shift brings the sign along
+}
+
+/// philox4x32 of whole tensors of counters, in 64-bit integers that hold 32-bit words: int64 is the
+/// one integer type that every device multiplies, and its overflow wraps.
+std::array<at::Tensor, 4> philox(std::array<at::Tensor, 4> counter,
+                                 std::array<std::uint32_t, 2> key) {
+  for (int round = 0; round < 10; ++round) {
+    const at::Tensor product0 = counter[0] * std::int64_t{0xD2511F53};
+    const at::Tensor product1 = counter[2] * std::int64_t{0xCD9E8D57};
+    counter = {high_word(product1).bitwise_xor(counter[1]).bitwise_xor(std::int64_t{key[0]}),
+               product1.bitwise_and(kWord),
+               high_word(product0).bitwise_xor(counter[3]).bitwise_xor(std::int64_t{key[1]}),
+               product0.bitwise_and(kWord)};
+    key[0] += 0x9E3779B9U;
+    key[1] += 0xBB67AE85U;
+  }
+  return counter;
+}
+
+/// What multiplies a tensor of these sizes: 0 or 1 / (1 - p). Made where it is needed.
+at::Tensor dropout_factors(const DropoutSite& site, at::IntArrayRef sizes,
+                           const at::TensorOptions& options) {
+  const auto n = c10::multiply_integers(sizes);
+  if (n == 0) return at::zeros(sizes, options);
+  const auto first = site.first_slot * (n / sizes[0]);
+  const auto first_block = dropout_first_block(site) + first / 4;
+  const auto n_blocks = (first % 4 + n + 3) / 4;
+  const auto whole = options.dtype(at::kLong);
+  const at::Tensor block = at::arange(n_blocks, whole) + first_block;
+  const auto word = [&](std::uint64_t value) {
+    return at::full_like(block, static_cast<std::int64_t>(value) & kWord);
+  };
+  const auto words =
+      philox({block.bitwise_and(kWord), high_word(block), word(site.step), word(site.step >> 32)},
+             dropout_random(site).key());
+  const at::Tensor kept = at::stack({words[0], words[1], words[2], words[3]}, 1)
+                              .flatten()
+                              .narrow(0, first % 4, n)
+                              .ge(static_cast<std::int64_t>(dropout_threshold(site)));
+  return kept.to(options.dtype()).mul(1 / (1 - site.p)).view(sizes);
+}
+
 }  // namespace
 
-at::Tensor linear(const at::Tensor& x, const at::Tensor& w) {
-  return at::matmul(x, w.t());
+at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const std::optional<at::Tensor>& bias) {
+  const at::Tensor y = at::matmul(x, w.t());
+  return bias ? y + *bias : y;
+}
+
+at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& scale, const at::Tensor& bias,
+                      double eps) {
+  const at::Tensor centred = x - at::mean(x, -1, true);
+  return centred * at::rsqrt(at::mean(centred * centred, -1, true) + eps) * scale + bias;
+}
+
+at::Tensor dropout(const at::Tensor& x, const DropoutSite& site) {
+  return x * dropout_factors(site, x.sizes(), x.options());
 }
 
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& scale, double eps) {
@@ -31,7 +91,7 @@ at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& scale, double eps) {
 }
 
 at::Tensor attention(const at::Tensor& qkv_bt3d, std::int64_t n_heads, bool causal,
-                     const std::optional<Rope>& rope) {
+                     const std::optional<Rope>& rope, const std::optional<DropoutSite>& dropout) {
   const auto b = qkv_bt3d.size(0);
   const auto t = qkv_bt3d.size(1);
   const auto d = qkv_bt3d.size(2) / 3;
@@ -48,7 +108,9 @@ at::Tensor attention(const at::Tensor& qkv_bt3d, std::int64_t n_heads, bool caus
     const at::Tensor future = at::ones({t, t}, qkv_bt3d.options().dtype(at::kBool)).triu(1);
     scores_bhtt = scores_bhtt.masked_fill(future, -std::numeric_limits<double>::infinity());
   }
-  const at::Tensor mixed_bhtk = at::matmul(at::softmax(scores_bhtt, -1), heads[2]);
+  at::Tensor p_bhtt = at::softmax(scores_bhtt, -1);
+  if (dropout) p_bhtt = reference::dropout(p_bhtt, *dropout);
+  const at::Tensor mixed_bhtk = at::matmul(p_bhtt, heads[2]);
   return mixed_bhtk.transpose(1, 2).reshape({b, t, d});
 }
 

@@ -159,7 +159,9 @@ void Trainer::compute_chunks(std::int64_t step, const Observer& observer) {
       }
       const auto [inputs_bt, targets_bt] = reader_.read(positions);
       batch_gradient_.begin_chunk();
-      const at::Tensor loss_sum = model_.loss_sum(parameters_, inputs_bt, targets_bt);
+      const at::Tensor loss_sum =
+          model_.loss_sum(parameters_, inputs_bt, targets_bt,
+                          model::DropoutKey{settings_.train.seed, step, i * chunk});
       loss_sum.backward();
       batch_gradient_.end_chunk(loss_sum.item<double>());
     }

@@ -86,10 +86,11 @@ void run_layers(const std::vector<Layer>& layers, const at::Tensor& input, const
                 const at::Tensor& dy) {
   at::Tensor x = input;
   for (const Layer& l : layers) {
-    const at::Tensor qkv = Ops::linear(Ops::rms_norm(x, l.norm1, 1e-6), l.qkv);
-    x = x + Ops::linear(Ops::attention(qkv, kHeads, true, rope), l.out);
-    const at::Tensor h = Ops::linear(Ops::rms_norm(x, l.norm2, 1e-6), l.up);
-    x = x + Ops::linear(Ops::gate(h, {}), l.down);
+    const at::Tensor qkv = Ops::linear(Ops::rms_norm(x, l.norm1, 1e-6), l.qkv, std::nullopt);
+    const at::Tensor heads = Ops::attention(qkv, kHeads, true, rope, std::nullopt);
+    x = x + Ops::linear(heads, l.out, std::nullopt);
+    const at::Tensor h = Ops::linear(Ops::rms_norm(x, l.norm2, 1e-6), l.up, std::nullopt);
+    x = x + Ops::linear(Ops::gate(h, {}), l.down, std::nullopt);
   }
   x.backward(dy);
 }
@@ -114,7 +115,7 @@ int main(int argc, char** argv) {
     compare(
         name, rounds, 6 * kTokens * static_cast<double>(n_in * n_out),
         [&] { ops::linear(x, w).backward(dy); },
-        [&] { ops::reference::linear(x, w).backward(dy); });
+        [&] { ops::reference::linear(x, w, std::nullopt).backward(dy); });
   };
   linear("linear 64 -> 192", kWidth, 3 * kWidth);
   linear("linear 64 -> 64", kWidth, kWidth);
@@ -126,9 +127,22 @@ int main(int argc, char** argv) {
     const at::Tensor dy = at::randn({kSequences, kLength, kWidth});
     // Two products forward, four backward, over the pairs a causal query sees.
     const double flops = 12 * kTokens * kWidth * (kLength + 1) / 2.0;
+    const auto attention = [&](const char* name, const std::optional<ops::DropoutSite>& dropout) {
+      compare(
+          name, rounds, flops,
+          [&] { ops::attention(qkv, kHeads, true, rope, dropout).backward(dy); },
+          [&] { ops::reference::attention(qkv, kHeads, true, rope, dropout).backward(dy); });
+    };
+    attention("attention", std::nullopt);
+    attention("attention, dropout", ops::DropoutSite{0.1});
+  }
+  {
+    const at::Tensor x = leaf({kSequences, kLength, kWidth});
+    const at::Tensor dy = at::randn({kSequences, kLength, kWidth});
+    const ops::DropoutSite site{0.1};
     compare(
-        "attention", rounds, flops, [&] { ops::attention(qkv, kHeads, true, rope).backward(dy); },
-        [&] { ops::reference::attention(qkv, kHeads, true, rope).backward(dy); });
+        "dropout", rounds, 0, [&] { ops::dropout(x, site).backward(dy); },
+        [&] { ops::reference::dropout(x, site).backward(dy); });
   }
   {
     const at::Tensor x = leaf({kSequences, kLength, kWidth});
@@ -137,6 +151,10 @@ int main(int argc, char** argv) {
     compare(
         "rms_norm", rounds, 0, [&] { ops::rms_norm(x, scale, 1e-6).backward(dy); },
         [&] { ops::reference::rms_norm(x, scale, 1e-6).backward(dy); });
+    const at::Tensor bias = leaf({kWidth});
+    compare(
+        "layer_norm", rounds, 0, [&] { ops::layer_norm(x, scale, bias, 1e-6).backward(dy); },
+        [&] { ops::reference::layer_norm(x, scale, bias, 1e-6).backward(dy); });
   }
   const auto gate = [&](const char* name, const ops::GateSpec& spec) {
     const at::Tensor h = leaf({kSequences, kLength, kHidden});

@@ -82,6 +82,20 @@ BOOST_AUTO_TEST_CASE(command_line_wins_over_study_over_preset_over_default) {
   BOOST_TEST(file.load().base.train.steps == 200);
 }
 
+BOOST_AUTO_TEST_CASE(the_presets_are_the_networks_they_name) {
+  const auto model = [](const std::string& preset) {
+    return StudyFile("name: x\npreset: " + preset + "\n").load().base.model;
+  };
+  BOOST_TEST(model("nano").arch == "nano");
+  BOOST_TEST(model("nano").dropout == 0.0);
+  const ModelSettings gpt = model("gpt-mini");
+  BOOST_TEST(gpt.arch == "gpt");
+  BOOST_TEST(gpt.positions == "learned");
+  BOOST_TEST(gpt.d_ff == 256);
+  BOOST_TEST(gpt.norm_eps == 1e-5);
+  BOOST_TEST(gpt.dropout == 0.1);
+}
+
 BOOST_AUTO_TEST_CASE(all_problems_are_reported_at_once_with_their_lines) {
   const StudyFile file(
       "name: x\n"
@@ -114,6 +128,11 @@ BOOST_AUTO_TEST_CASE(all_problems_are_reported_at_once_with_their_lines) {
 BOOST_AUTO_TEST_CASE(impossible_combinations_are_found_in_the_base_and_along_the_axes) {
   const StudyFile file("name: x\naxes:\n  model.n_heads: [4, 5]\n");
   BOOST_TEST(mentions(file.complaint(), "no multiple of model.n_heads = 5"));
+  const StudyFile half("name: x\nmodel: {arch: gpt, causal: false}\n");
+  BOOST_TEST(mentions(half.complaint(), "model.positions = rope with model.arch = gpt"));
+  BOOST_TEST(mentions(half.complaint(), "model.causal = false with model.arch = gpt"));
+  const StudyFile certain("name: x\nmodel: {dropout: 1}\n");
+  BOOST_TEST(mentions(certain.complaint(), "found '1', expected a number >= 0 and < 1"));
   const StudyFile steps("name: x\ntrain:\n  steps: 50\n");
   BOOST_TEST(mentions(steps.complaint(), "schedule.warmup_steps = 100 exceeds train.steps = 50"));
   BOOST_TEST(mentions(steps.complaint(), "eval.tail_steps = 100 exceeds train.steps = 50"));

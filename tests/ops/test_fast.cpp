@@ -33,11 +33,68 @@ BOOST_AUTO_TEST_CASE(linear_matches) {
   for (const auto& [rows, n_in, n_out] : std::vector<std::array<std::int64_t, 3>>{
            {1, 1, 1}, {7, 5, 3}, {64, 64, 192}, {65, 17, 65}, {300, 128, 64}, {513, 24, 48}}) {
     BOOST_TEST_CONTEXT(rows << " x " << n_in << " -> " << n_out) {
-      check_close([](const Tensors& in) { return ops::linear(in[0], in[1]); },
-                  [](const Tensors& in) { return ops::reference::linear(in[0], in[1]); },
-                  {normal({rows, n_in}), normal({n_out, n_in}, 2)});
+      check_close(
+          [](const Tensors& in) { return ops::linear(in[0], in[1]); },
+          [](const Tensors& in) { return ops::reference::linear(in[0], in[1], std::nullopt); },
+          {normal({rows, n_in}), normal({n_out, n_in}, 2)});
     }
   }
+}
+
+BOOST_AUTO_TEST_CASE(linear_with_bias_matches) {
+  on_every_instruction_set([] {
+    for (const auto& [rows, n_in, n_out] : std::vector<std::array<std::int64_t, 3>>{
+             {1, 1, 1}, {7, 5, 3}, {65, 17, 65}, {300, 128, 64}}) {
+      BOOST_TEST_CONTEXT(rows << " x " << n_in << " -> " << n_out) {
+        check_close([](const Tensors& in) { return ops::linear(in[0], in[1], in[2]); },
+                    [](const Tensors& in) { return ops::reference::linear(in[0], in[1], in[2]); },
+                    {normal({rows, n_in}), normal({n_out, n_in}, 2), normal({n_out}, 3)});
+      }
+    }
+  });
+}
+
+BOOST_AUTO_TEST_CASE(layer_norm_matches) {
+  on_every_instruction_set([] {
+    for (const auto& [rows, d] : std::vector<std::array<std::int64_t, 2>>{
+             {3, 7}, {5, 16}, {200, 64}, {2048, 65}, {3, 1000}}) {
+      for (const double shift : {0.0, 3.0}) {
+        BOOST_TEST_CONTEXT(rows << " x " << d << " around " << shift) {
+          check_close([](const Tensors& in) { return ops::layer_norm(in[0], in[1], in[2], 1e-5); },
+                      [](const Tensors& in) {
+                        return ops::reference::layer_norm(in[0], in[1], in[2], 1e-5);
+                      },
+                      {(normal({rows, d}) + shift).to(at::kFloat).to(at::kDouble), normal({d}, 2),
+                       normal({d}, 3)});
+        }
+      }
+    }
+  });
+}
+
+BOOST_AUTO_TEST_CASE(layer_norm_keeps_the_digits_of_a_small_deviation) {
+  on_every_instruction_set([] {
+    // mean(x^2) - mean^2 has no digit left here: 1e6 against 1e-2.
+    const at::Tensor x = (1000 + 0.1 * normal({4, 65})).to(at::kFloat);
+    const at::Tensor y = ops::layer_norm(x, at::ones({65}), at::zeros({65}), 1e-5);
+    const at::Tensor truth = ops::reference::layer_norm(
+        x.to(at::kDouble), at::ones({65}, at::kDouble), at::zeros({65}, at::kDouble), 1e-5);
+    BOOST_TEST(relative_error(y, truth) < 1e-3);
+  });
+}
+
+BOOST_AUTO_TEST_CASE(dropout_matches) {
+  on_every_instruction_set([] {
+    for (const ops::DropoutSite& site :
+         {ops::DropoutSite{0.1, 42, 1, 3, 0}, {0.5, 1, 1ULL << 35, (1ULL << 20) - 1, 5}}) {
+      for (const auto& sizes : std::vector<std::vector<std::int64_t>>{
+               {1}, {3, 7}, {2, 5, 9}, {1, 1021}, {3, 1025}, {2, 64, 64}}) {
+        check_close([&](const Tensors& in) { return ops::dropout(in[0], site); },
+                    [&](const Tensors& in) { return ops::reference::dropout(in[0], site); },
+                    {normal(sizes)});
+      }
+    }
+  });
 }
 
 BOOST_AUTO_TEST_CASE(rms_norm_matches) {
@@ -76,7 +133,9 @@ BOOST_AUTO_TEST_CASE(attention_matches) {
               const auto attend = [&](auto function, at::ScalarType type) -> Operator {
                 std::optional<ops::Rope> rope;
                 if (with_rope) rope = ops::make_rope(t + 5, d_head, 1e4, type);
-                return [=](const Tensors& in) { return function(in[0], 3, causal, rope); };
+                return [=](const Tensors& in) {
+                  return function(in[0], 3, causal, rope, std::nullopt);
+                };
               };
               check_close(attend(&ops::attention, at::kFloat),
                           attend(&ops::reference::attention, at::kDouble),
@@ -89,11 +148,35 @@ BOOST_AUTO_TEST_CASE(attention_matches) {
   });
 }
 
+BOOST_AUTO_TEST_CASE(attention_with_dropout_matches) {
+  on_every_instruction_set([] {
+    const auto rope = [](at::ScalarType type) { return ops::make_rope(205, 8, 1e4, type); };
+    for (const std::int64_t t : {1, 7, 64, 65, 200}) {
+      for (const bool causal : {true, false}) {
+        for (const std::int64_t first_slot : {0, 5}) {
+          BOOST_TEST_CONTEXT("t " << t << " causal " << causal << " first slot " << first_slot) {
+            const ops::DropoutSite site{0.3, 42, 7, 11, first_slot};
+            check_close(
+                [&](const Tensors& in) {
+                  return ops::attention(in[0], 3, causal, rope(at::kFloat), site);
+                },
+                [&](const Tensors& in) {
+                  return ops::reference::attention(in[0], 3, causal, rope(at::kDouble), site);
+                },
+                {normal({2, t, 3 * 3 * 8})});
+          }
+        }
+      }
+    }
+  });
+}
+
 BOOST_AUTO_TEST_CASE(attention_survives_large_scores) {
   on_every_instruction_set([] {
     // Scores of several hundred: exp of them is not finite without the subtraction of the maximum.
     const auto attend = [](auto function) -> Operator {
-      return [=](const Tensors& in) { return function(in[0], 2, true, std::nullopt); };
+      return
+          [=](const Tensors& in) { return function(in[0], 2, true, std::nullopt, std::nullopt); };
     };
     const at::Tensor qkv = 8 * normal({1, 70, 3 * 32});
     const Tensors found =
@@ -143,6 +226,11 @@ BOOST_AUTO_TEST_CASE(strided_inputs_give_the_result_of_contiguous_ones) {
   BOOST_TEST(same_bits(ops::linear(strided, w), ops::linear(dense, w.contiguous())));
   BOOST_TEST(same_bits(ops::rms_norm(strided, scale, 1e-6),
                        ops::rms_norm(dense, scale.contiguous(), 1e-6)));
+  BOOST_TEST(same_bits(ops::layer_norm(strided, scale, scale, 1e-6),
+                       ops::layer_norm(dense, scale.contiguous(), scale.contiguous(), 1e-6)));
+  BOOST_TEST(same_bits(ops::linear(strided, w, scale.narrow(0, 0, 7)),
+                       ops::linear(dense, w, scale.contiguous().narrow(0, 0, 7))));
+  BOOST_TEST(same_bits(ops::dropout(strided, {0.5}), ops::dropout(dense, {0.5})));
   BOOST_TEST(same_bits(ops::gate(strided, {}), ops::gate(dense, {})));
   BOOST_TEST(
       same_bits(ops::attention(strided, 1, true, rope), ops::attention(dense, 1, true, rope)));

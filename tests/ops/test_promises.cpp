@@ -113,6 +113,8 @@ BOOST_AUTO_TEST_CASE(a_nan_stays_visible) {
     x[20][17] = kNan;
     BOOST_TEST(has_nan(ops::linear(x, floats({5, kWidth}))));
     BOOST_TEST(has_nan(ops::rms_norm(x, at::ones({kWidth}), 1e-6)));
+    BOOST_TEST(has_nan(ops::layer_norm(x, at::ones({kWidth}), at::zeros({kWidth}), 1e-6)));
+    BOOST_TEST(ops::dropout(x, {0.999}).isnan().sum().item<std::int64_t>() == 1);
     for (const auto& spec : all_gates()) {
       BOOST_TEST_CONTEXT(describe(spec)) {
         const at::Tensor h = x.clone().set_requires_grad(true);
@@ -157,6 +159,9 @@ BOOST_AUTO_TEST_CASE(a_constant_input_gets_no_gradient) {
   const at::Tensor y = ops::rms_norm(x, at::ones({6}).set_requires_grad(true), 1e-6);
   y.sum().backward();
   BOOST_TEST(!x.grad().defined());
+  const at::Tensor z = ops::layer_norm(x, at::ones({6}), at::zeros({6}).set_requires_grad(true), 1);
+  z.sum().backward();
+  BOOST_TEST(!x.grad().defined());
   BOOST_TEST(!ops::gate(x, {}).requires_grad());
 }
 
@@ -167,12 +172,18 @@ BOOST_AUTO_TEST_CASE(empty_inputs_give_empty_outputs_and_zero_gradients) {
     const at::Tensor x = leaf();
     const at::Tensor w = floats({7, 12}).set_requires_grad(true);
     const at::Tensor scale = at::ones({12}).set_requires_grad(true);
-    const at::Tensor y = ops::linear(ops::rms_norm(ops::gate(x, {}), scale, 1e-6), w);
+    const at::Tensor bias = at::ones({12}).set_requires_grad(true);
+    const at::Tensor shift = at::ones({7}).set_requires_grad(true);
+    const at::Tensor normed = ops::rms_norm(ops::gate(x, {}), scale, 1e-6);
+    const at::Tensor y = ops::linear(
+        ops::dropout(ops::layer_norm(normed, at::ones({12}), bias, 1e-6), {0.5}), w, shift);
     BOOST_TEST(y.numel() == 0);
     y.sum().backward();
     BOOST_TEST(x.grad().sizes() == x.sizes());
     BOOST_TEST(same_bits(w.grad(), at::zeros({7, 12})));
     BOOST_TEST(same_bits(scale.grad(), at::zeros({12})));
+    BOOST_TEST(same_bits(bias.grad(), at::zeros({12})));
+    BOOST_TEST(same_bits(shift.grad(), at::zeros({7})));
     const at::Tensor qkv = leaf();
     const at::Tensor mixed =
         ops::attention(qkv, 1, true, sizes[1] == 0 ? std::optional(rope) : std::nullopt);
@@ -196,6 +207,13 @@ BOOST_AUTO_TEST_CASE(a_broken_call_names_the_shapes) {
   fails([&] { ops::linear(x, floats({4, 5})); }, {"linear", "(2, 5, 12)", "(4, 5)"});
   fails([&] { ops::linear(x, floats({4, 12}).to(at::kDouble)); }, {"linear", "Double", "Float"});
   fails([&] { ops::linear(x, at::Tensor()); }, {"linear", "undefined"});
+  fails([&] { ops::linear(x, floats({4, 12}), floats({5})); }, {"linear", "(4, 12)", "(5)"});
+  fails([&] { ops::layer_norm(x, at::ones({12}), at::ones({5}), 1e-6); }, {"layer_norm", "(5)"});
+  fails([&] { ops::dropout(x, {1.0}); }, {"dropout", "p 1"});
+  fails([&] { ops::dropout(x, {0.5, 0, 0, 1ULL << 20}); }, {"dropout", "site 1048576"});
+  fails([&] { ops::dropout(x, {0.5, 0, 0, 0, 1LL << 45}); }, {"dropout", "60 elements a slot"});
+  fails([&] { ops::attention(x, 1, true, std::nullopt, ops::DropoutSite{-0.1}); },
+        {"attention", "p -0.1"});
   fails([&] { ops::rms_norm(x, at::ones({5}), 1e-6); }, {"rms_norm", "(5)"});
   fails([&] { ops::rms_norm(x, at::ones({12}), 0); }, {"rms_norm", "eps"});
   fails([&] { ops::attention(x, 5, true, std::nullopt); }, {"attention", "5 heads"});
@@ -221,7 +239,7 @@ BOOST_AUTO_TEST_CASE(second_derivatives_are_refused_not_zero) {
 BOOST_AUTO_TEST_CASE(double_precision_takes_the_reference) {
   const Tensors inputs = block_inputs(1);
   const at::Tensor y = ops::linear(inputs[0], inputs[2]);
-  BOOST_TEST(same_bits(y, ops::reference::linear(inputs[0], inputs[2])));
+  BOOST_TEST(same_bits(y, ops::reference::linear(inputs[0], inputs[2], std::nullopt)));
   BOOST_TEST((y.scalar_type() == at::kDouble));
 }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "base/random.hpp"
 #include "ops/reference.hpp"
 #include "ops/tensors.hpp"
 
@@ -82,10 +83,20 @@ double gate_value(double h, const ops::GateSpec& spec) {
   return h * (spec.alpha * g + (1 - spec.alpha) * base);
 }
 
+/// What multiplies element e, from the words that the counters give one by one.
+double dropout_factor(const ops::DropoutSite& site, std::size_t e) {
+  const random::Stream stream(site.seed, random::Purpose::dropout, site.step);
+  const auto block = stream.block(site.site * (1ULL << 44) + e / 4);
+  return static_cast<double>(block[e % 4]) >= site.p * 4294967296.0 ? 1 / (1 - site.p) : 0;
+}
+
 struct AttentionCase {
   std::size_t b, t, n_heads, d_head;
   bool causal;
   bool rope;
+  double dropout = 0;
+
+  [[nodiscard]] ops::DropoutSite site() const { return {dropout, 5, (1ULL << 40) + 3, 70, 9}; }
 };
 
 /// Rotates (i, i + d_head/2) of a head in place by position * theta^(-2i/d_head).
@@ -125,6 +136,9 @@ Values attention_loops(const AttentionCase& c, double theta, Values qkv) {
           weight[j] = std::exp(score / std::sqrt(static_cast<double>(c.d_head)));
           sum += weight[j];
         }
+        for (std::size_t j = 0; c.dropout > 0 && j < seen; ++j) {
+          weight[j] *= dropout_factor(c.site(), (((9 + s) * c.n_heads + head) * c.t + i) * c.t + j);
+        }
         for (std::size_t j = 0; j < seen; ++j) {
           for (std::size_t k = 0; k < c.d_head; ++k) {
             out[(s * c.t + i) * d + head * c.d_head + k] += weight[j] / sum * row(s, j, 2, head)[k];
@@ -138,18 +152,62 @@ Values attention_loops(const AttentionCase& c, double theta, Values qkv) {
 
 }  // namespace
 
-BOOST_AUTO_TEST_CASE(linear_is_x_times_w_transposed) {
+BOOST_AUTO_TEST_CASE(linear_is_x_times_w_transposed_plus_bias) {
   const auto loops = [](const std::vector<Values>& in) {
     Values y(6 * 4, 0.0);
     for (std::size_t r = 0; r < 6; ++r) {
       for (std::size_t o = 0; o < 4; ++o) {
+        if (in.size() == 3) y[r * 4 + o] = in[2][o];
         for (std::size_t i = 0; i < 5; ++i) y[r * 4 + o] += in[0][r * 5 + i] * in[1][o * 5 + i];
       }
     }
     return y;
   };
-  check_against_loops([](const Tensors& in) { return ops::reference::linear(in[0], in[1]); }, loops,
-                      {normal({2, 3, 5}), normal({4, 5}, 2)});
+  const at::Tensor x = normal({2, 3, 5});
+  const at::Tensor w = normal({4, 5}, 2);
+  check_against_loops(
+      [](const Tensors& in) { return ops::reference::linear(in[0], in[1], std::nullopt); }, loops,
+      {x, w});
+  check_against_loops([](const Tensors& in) { return ops::reference::linear(in[0], in[1], in[2]); },
+                      loops, {x, w, normal({4}, 3)});
+}
+
+BOOST_AUTO_TEST_CASE(layer_norm_subtracts_the_mean_and_divides_by_the_deviation) {
+  const double eps = 0.01;
+  const auto loops = [&](const std::vector<Values>& in) {
+    Values y(in[0].size());
+    for (std::size_t r = 0; r < y.size() / 7; ++r) {
+      double mean = 0;
+      double variance = 0;
+      for (std::size_t i = 0; i < 7; ++i) mean += in[0][r * 7 + i] / 7;
+      for (std::size_t i = 0; i < 7; ++i) variance += std::pow(in[0][r * 7 + i] - mean, 2) / 7;
+      for (std::size_t i = 0; i < 7; ++i) {
+        y[r * 7 + i] = (in[0][r * 7 + i] - mean) / std::sqrt(variance + eps) * in[1][i] + in[2][i];
+      }
+    }
+    return y;
+  };
+  check_against_loops(
+      [&](const Tensors& in) { return ops::reference::layer_norm(in[0], in[1], in[2], eps); },
+      loops, {normal({3, 2, 7}) + 2, normal({7}, 2), normal({7}, 3)});
+}
+
+BOOST_AUTO_TEST_CASE(dropout_is_a_function_of_seed_step_site_and_element) {
+  for (const ops::DropoutSite& site :
+       {ops::DropoutSite{0.1, 42, 0, 0, 0},
+        {0.5, 1ULL << 63, 1ULL << 35, (1ULL << 20) - 1, 3},
+        {0.9, 7, 12, 34, 1LL << 33}}) {  // the last one's elements need more than 32 bits
+    const auto loops = [&](const std::vector<Values>& in) {
+      Values y;
+      for (std::size_t i = 0; i < in[0].size(); ++i) {
+        const auto e = static_cast<std::size_t>(site.first_slot) * 15 + i;
+        y.push_back(in[0][i] * dropout_factor(site, e));
+      }
+      return y;
+    };
+    check_against_loops([&](const Tensors& in) { return ops::reference::dropout(in[0], site); },
+                        loops, {normal({4, 3, 5})});
+  }
 }
 
 BOOST_AUTO_TEST_CASE(rms_norm_divides_by_the_root_mean_square) {
@@ -190,18 +248,21 @@ BOOST_AUTO_TEST_CASE(attention_is_its_formula) {
                                  {1, 6, 1, 6, true, false},
                                  {2, 4, 3, 2, false, true},
                                  {1, 1, 2, 2, true, true},
-                                 {1, 5, 1, 3, false, false}}) {
+                                 {1, 5, 1, 3, false, false},
+                                 {2, 5, 3, 2, true, false, 0.3},
+                                 {2, 3, 2, 2, false, true, 0.6}}) {
     BOOST_TEST_CONTEXT("t " << c.t << " d_head " << c.d_head << " causal " << c.causal << " rope "
-                            << c.rope) {
+                            << c.rope << " dropout " << c.dropout) {
       const auto b = static_cast<std::int64_t>(c.b);
       const auto t = static_cast<std::int64_t>(c.t);
       const auto d_head = static_cast<std::int64_t>(c.d_head);
       const auto n_heads = static_cast<std::int64_t>(c.n_heads);
       std::optional<ops::Rope> rope;
       if (c.rope) rope = ops::make_rope(t + 3, d_head, theta, at::kDouble);
+      const auto dropout = c.dropout > 0 ? std::optional(c.site()) : std::nullopt;
       check_against_loops(
           [&](const Tensors& in) {
-            return ops::reference::attention(in[0], n_heads, c.causal, rope);
+            return ops::reference::attention(in[0], n_heads, c.causal, rope, dropout);
           },
           [&](const std::vector<Values>& in) { return attention_loops(c, theta, in[0]); },
           {normal({b, t, 3 * n_heads * d_head})});

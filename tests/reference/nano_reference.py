@@ -1,4 +1,4 @@
-"""The nano transformer and its training in PyTorch, written from the formulas alone.
+"""The nano transformer, the gpt and their training in PyTorch, written from the formulas alone.
 
 Reads a JSON file made by test_pytorch: settings, initial weights, the tokens of every step and what
 pgmpi computed. Recomputes everything in double precision with torch.nn.functional and
@@ -17,6 +17,46 @@ torch.set_num_threads(1)
 
 def rms_norm(x, scale, eps):
     return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps) * scale
+
+
+def norm(x, w, name, eps):
+    """RMSNorm, or LayerNorm where there is a bias."""
+    if name + "_bias" not in w:
+        return rms_norm(x, w[name], eps)
+    return F.layer_norm(x, x.shape[-1:], w[name], w[name + "_bias"], eps)
+
+
+def linear(x, w, name):
+    return F.linear(x, w[name], w.get(name + "_bias"))
+
+
+def philox(counter, key):
+    """Philox4x32-10 on tensors of counters: four of int64 that hold a word of 32 bits each."""
+    low = 2**32 - 1
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for _ in range(10):
+        p0, p1 = c0 * 0xD2511F53, c2 * 0xCD9E8D57  # may wrap; the bits are right
+        c0, c1, c2, c3 = (p1 >> 32 & low) ^ c1 ^ k0, p1 & low, (p0 >> 32 & low) ^ c3 ^ k1, p0 & low
+        k0, k1 = k0 + 0x9E3779B9 & low, k1 + 0xBB67AE85 & low
+    return c0, c1, c2, c3
+
+
+class Dropout:
+    """Dropout of a whole batch: its places are numbered in the order in which they come."""
+
+    def __init__(self, p, key, step):
+        self.p, self.key, self.step, self.place = p, key, step, 0
+
+    def __call__(self, x):
+        if self.p == 0:
+            return x
+        block = torch.arange((x.numel() + 3) // 4) + (self.place << 44)
+        step = torch.full_like(block, self.step)
+        words = philox((block & 2**32 - 1, block >> 32, step, torch.zeros_like(block)), self.key)
+        kept = torch.stack(words, 1).flatten()[:x.numel()] >= self.p * 2**32
+        self.place += 1
+        return x * kept.view(x.shape) / (1 - self.p)
 
 
 def rotate(x, theta):
@@ -45,23 +85,27 @@ def activation(h, gate):
     return h * (alpha * g + (1 - alpha) * base)
 
 
-def logits(weights, tokens, model, gate):
+def logits(weights, tokens, model, gate, drop):
     b, t = tokens.shape
     d, heads = model["d_model"], model["n_heads"]
     mask = torch.full((t, t), -math.inf, dtype=torch.float64).triu(1) if model["causal"] else 0
     x = weights["embedding"][tokens]
+    if model["positions"] == "learned":
+        x = x + weights["positions"][:t]
+    x = drop(x)
     for layer in range(model["n_layers"]):
-        w = {k: weights[f"blocks.{layer}.{k}"] for k in
-             ("attention_norm", "attention_qkv", "attention_out", "mlp_norm", "mlp_up", "mlp_down")}
-        qkv = rms_norm(x, w["attention_norm"], model["norm_eps"]) @ w["attention_qkv"].T
+        block = f"blocks.{layer}."
+        w = {k[len(block):]: v for k, v in weights.items() if k.startswith(block)}
+        assert len(w) == (12 if model["arch"] == "gpt" else 6)
+        qkv = linear(norm(x, w, "attention_norm", model["norm_eps"]), w, "attention_qkv")
         q, k, v = (part.view(b, t, heads, d // heads).transpose(1, 2) for part in qkv.split(d, -1))
         if model["positions"] == "rope":
             q, k = rotate(q, model["rope_theta"]), rotate(k, model["rope_theta"])
-        p = torch.softmax(q @ k.transpose(-1, -2) / math.sqrt(d // heads) + mask, -1)
-        x = x + (p @ v).transpose(1, 2).reshape(b, t, d) @ w["attention_out"].T
-        h = rms_norm(x, w["mlp_norm"], model["norm_eps"]) @ w["mlp_up"].T
-        x = x + activation(h, gate) @ w["mlp_down"].T
-    x = rms_norm(x, weights["final_norm"], model["norm_eps"])
+        p = drop(torch.softmax(q @ k.transpose(-1, -2) / math.sqrt(d // heads) + mask, -1))
+        x = x + drop(linear((p @ v).transpose(1, 2).reshape(b, t, d), w, "attention_out"))
+        h = linear(norm(x, w, "mlp_norm", model["norm_eps"]), w, "mlp_up")
+        x = x + drop(linear(activation(h, gate), w, "mlp_down"))
+    x = norm(x, weights, "final_norm", model["norm_eps"])
     return x @ weights["embedding" if model["tied_embeddings"] else "head"].T
 
 
@@ -75,9 +119,10 @@ def main(path):
         for item in case["weights"]
     }
 
-    def loss_of(windows):
+    def loss_of(windows, step=None):
         windows = torch.tensor(windows)
-        out = logits(weights, windows[:, :-1], model, gate)
+        p = 0 if step is None else model["dropout"]
+        out = logits(weights, windows[:, :-1], model, gate, Dropout(p, case["dropout_key"], step))
         return F.cross_entropy(out.flatten(0, 1), windows[:, 1:].flatten()), out
 
     with torch.no_grad():
@@ -92,7 +137,7 @@ def main(path):
         for group in optimizer.param_groups:
             group["lr"] = opt["lr"] * min(1.0, (t + 1) / case["warmup_steps"])
         optimizer.zero_grad()
-        loss, _ = loss_of(step["windows"])
+        loss, _ = loss_of(step["windows"], t)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(weights.values(), opt["clip"])
         optimizer.step()
