@@ -43,9 +43,10 @@ namespace {
 HWY_EXPORT(add_to_rows);
 HWY_EXPORT(add_rows);
 
-/// Below this many rows oneDNN takes other kernels, which round differently, and a sequence's
-/// result would depend on whether others are in the batch.
-constexpr std::int64_t kFewestRows = 16;
+/// oneDNN takes other kernels, which round differently, for few rows and for what is left over from
+/// its groups of rows (of 6 with AVX2), and a sequence's result would depend on whether others are
+/// in the batch. Products of whole groups of this many rows do not: a multiple of 6 and 8, not few.
+constexpr std::int64_t kRowGroup = 24;
 
 MatrixView view(const at::Tensor& matrix) {
   return {matrix.data_ptr<float>(), matrix.size(1)};
@@ -61,12 +62,17 @@ at::Tensor as_rows(const at::Tensor& x) {
 /// a_rk times b (k, n_columns), each row rounded as if it stood among many.
 at::Tensor rows_times(const at::Tensor& a_rk, const MatrixView& b, std::int64_t n_columns) {
   const auto rows = a_rk.size(0);
-  if (rows > 0 && rows < kFewestRows) {
-    const at::Tensor none = at::zeros({kFewestRows - rows, a_rk.size(1)}, a_rk.options());
-    return rows_times(at::cat({a_rk, none}), b, n_columns).narrow(0, 0, rows);
-  }
+  const auto k = a_rk.size(1);
   const at::Tensor c = at::empty({rows, n_columns}, a_rk.options());
-  multiply(rows, n_columns, a_rk.size(1), 1, view(a_rk), b, 0, {c.data_ptr<float>(), n_columns});
+  const auto whole = rows / kRowGroup * kRowGroup;
+  multiply(whole, n_columns, k, 1, view(a_rk), b, 0, {c.data_ptr<float>(), n_columns});
+  if (whole < rows) {
+    const at::Tensor rest_a = at::zeros({kRowGroup, k}, a_rk.options());
+    const at::Tensor rest_c = at::empty({kRowGroup, n_columns}, a_rk.options());
+    rest_a.narrow(0, 0, rows - whole).copy_(a_rk.narrow(0, whole, rows - whole));
+    multiply(kRowGroup, n_columns, k, 1, view(rest_a), b, 0, {rest_c.data_ptr<float>(), n_columns});
+    c.narrow(0, whole, rows - whole).copy_(rest_c.narrow(0, 0, rows - whole));
+  }
   return c;
 }
 
