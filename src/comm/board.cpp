@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <exception>
 
 #include "base/error.hpp"
 #include "comm/mpi_handle.hpp"
@@ -79,6 +80,8 @@ Board::Board(const Communicator& communicator, std::int64_t capacity)
 }
 
 Board::~Board() {
+  // Freeing is collective, and the error path must not wait for ranks that know nothing of it.
+  if (std::uncaught_exceptions() > 0 && state_->communicator.size() > 1) return;
   MPI_Win_unlock_all(state_->window);
   MPI_Win_free(&state_->window);
 }

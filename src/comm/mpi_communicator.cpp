@@ -3,6 +3,7 @@
 
 #include <bit>
 #include <chrono>
+#include <exception>
 #include <limits>
 #include <thread>
 
@@ -43,7 +44,8 @@ Communicator Communicator::alone() {
 }
 
 Communicator::~Communicator() {
-  if (handle_->owned) MPI_Comm_free(&handle_->mpi);
+  // Freeing is collective: not in the error path.
+  if (handle_->owned && std::uncaught_exceptions() == 0) MPI_Comm_free(&handle_->mpi);
 }
 
 std::string Communicator::broadcast(const std::string& text) const {

@@ -10,7 +10,7 @@ numbers() {
   python3 - "$1/results.csv" << 'PY'
 import csv, sys
 for row in csv.DictReader(open(sys.argv[1])):
-    print(*[v for k, v in row.items() if k not in ("seconds", "tokens_per_s", "launch")])
+    print(*[v for k, v in row.items() if k not in ("seconds", "tokens_per_s", "launch", "team_size")])
 PY
 }
 same_numbers() {
@@ -25,7 +25,7 @@ expect 0 "6 trials: 6 finished" "${on[@]}" 8 "$pgmpi" --grid "$study" --run-dir 
 [ "$(wc -l < "$work/r1/results.csv")" -eq 7 ] || fail "results.csv has not 6 rows"
 same_numbers "$work/r1" "$work/r2"
 same_numbers "$work/r1" "$work/r8"
-for file in study.yaml provenance.json progress.json results.csv; do
+for file in study.yaml provenance.json progress.json results.csv schedule.json; do
   [ -s "$work/r2/$file" ] || fail "no $file in the run directory"
 done
 
