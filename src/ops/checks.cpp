@@ -136,10 +136,10 @@ void cross_entropy_sum(const at::Tensor& logits_nv, const at::Tensor& targets_n)
 
 void flat(const char* op, const char* name, const at::Tensor& flat, std::int64_t length) {
   if (!flat.defined() || flat.dim() != 1 || flat.scalar_type() != at::kFloat ||
-      !flat.is_contiguous() || !flat.is_cpu() || (length != -1 && flat.size(0) != length)) {
+      !flat.is_contiguous() || (length != -1 && flat.size(0) != length)) {
     refuse(op, fmt::format("{} = {}", name, describe(flat)),
-           length == -1 ? std::string("a contiguous float32 vector on the CPU")
-                        : fmt::format("a contiguous float32 vector of {} on the CPU", length));
+           length == -1 ? std::string("a contiguous float32 vector")
+                        : fmt::format("a contiguous float32 vector of {}", length));
   }
 }
 

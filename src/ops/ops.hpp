@@ -64,14 +64,11 @@ at::Tensor gate(const at::Tensor& h, const GateSpec& spec);
 /// logits (n, v), targets (n) int64 -> float64 scalar. Targets outside [0, v) throw InternalError.
 at::Tensor cross_entropy_sum(const at::Tensor& logits_nv, const at::Tensor& targets_n);
 
-/// Euclidean norm of a flat float32 tensor, accumulated in float64 in a fixed order.
-double norm(const at::Tensor& flat);
-
 struct AdamWSettings {
   double lr, beta1, beta2, eps, weight_decay;
 };
-/// One decoupled-weight-decay Adam step in place over flat float32 buffers of equal length
-/// (Loshchilov & Hutter 2019, in the order of torch.optim.AdamW). The gradient used is
+/// One decoupled-weight-decay Adam step in place over flat float32 buffers of equal length, on any
+/// device (Loshchilov & Hutter 2019, in the order of torch.optim.AdamW). The gradient used is
 /// gradient * scale. `step` counts from 1.
 void adamw_step(at::Tensor& parameter, at::Tensor& moment1, at::Tensor& moment2,
                 const at::Tensor& gradient, double scale, std::int64_t step,

@@ -5,12 +5,13 @@
 #include "ops/simd-inl.hpp"
 // clang-format on
 
-#include <array>
 #include <cmath>
 
 #include "base/error.hpp"
 #include "ops/checks.hpp"
+#include "ops/fast.hpp"
 #include "ops/ops.hpp"
+#include "ops/reference.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace pg::ops::HWY_NAMESPACE {
@@ -64,31 +65,13 @@ void adamw_step(at::Tensor& parameter, at::Tensor& moment1, at::Tensor& moment2,
   checks::flat(op, "moment2", moment2, length);
   checks::flat(op, "gradient", gradient, length);
   require(step >= 1, "adamw_step counts steps from 1");
+  if (!fast::applies(parameter)) {
+    reference::adamw_step(parameter, moment1, moment2, gradient, scale, step, settings);
+    return;
+  }
   HWY_DYNAMIC_DISPATCH(adamw)
   (parameter.data_ptr<float>(), moment1.data_ptr<float>(), moment2.data_ptr<float>(),
    gradient.data_ptr<float>(), scale, static_cast<double>(step), settings, length);
-}
-
-double norm(const at::Tensor& flat) {
-  checks::flat("norm", "flat", flat, -1);
-  const float* x = flat.data_ptr<float>();
-  const auto n = flat.size(0);
-  // Eight sums side by side on every processor: squares of floats are exact in double, so the bits
-  // depend on this order alone.
-  constexpr std::int64_t kLanes = 8;
-  std::array<double, kLanes> sums{};
-  const auto add = [&](std::int64_t i, std::int64_t lane) {
-    const auto value = static_cast<double>(x[i + lane]);
-    sums[static_cast<std::size_t>(lane)] += value * value;
-  };
-  std::int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    for (std::int64_t lane = 0; lane < kLanes; ++lane) add(i, lane);
-  }
-  for (std::int64_t lane = 0; i + lane < n; ++lane) add(i, lane);
-  double total = 0;
-  for (const double sum : sums) total += sum;
-  return std::sqrt(total);
 }
 
 const char* instruction_set() {

@@ -135,4 +135,17 @@ at::Tensor cross_entropy_sum(const at::Tensor& logits_nv, const at::Tensor& targ
   return -log_p_nv.gather(1, targets_n.unsqueeze(1)).sum();
 }
 
+void adamw_step(at::Tensor& parameter, at::Tensor& moment1, at::Tensor& moment2,
+                const at::Tensor& gradient, double scale, std::int64_t step,
+                const AdamWSettings& s) {
+  const auto t = static_cast<double>(step);
+  const at::Tensor g = gradient * scale;
+  moment1.mul_(s.beta1).add_(g, 1 - s.beta1);
+  moment2.mul_(s.beta2).addcmul_(g, g, 1 - s.beta2);
+  const at::Tensor denominator =
+      moment2.sqrt().div_(std::sqrt(1 - std::pow(s.beta2, t))).add_(s.eps);
+  parameter.mul_(1 - s.lr * s.weight_decay)
+      .addcdiv_(moment1, denominator, -s.lr / (1 - std::pow(s.beta1, t)));
+}
+
 }  // namespace pg::ops::reference

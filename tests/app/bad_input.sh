@@ -6,7 +6,7 @@ study=$work/small.yaml
 small_study > "$study"
 
 # Command line and settings: 64.
-expect 64 "--grid, --plan or --print-config" "$pgmpi"
+expect 64 "--grid, --plan, --prove or --print-config" "$pgmpi"
 expect 64 "did you mean '--quick'" "$pgmpi" --grid "$study" --quik
 expect 64 "did you mean train.steps" "$pgmpi" --grid "$study" --set train.step=5
 expect 64 "expected an integer >= 1" "$pgmpi" --grid "$study" --set train.steps=0
