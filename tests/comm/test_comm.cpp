@@ -58,7 +58,8 @@ std::vector<float> tree_sum(std::int64_t first, std::int64_t last, std::size_t n
 }
 
 bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+  if (a.size() != b.size()) return false;
+  return a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
 }  // namespace
@@ -188,7 +189,7 @@ BOOST_AUTO_TEST_CASE(the_tree_over_ranks_gives_the_bits_of_the_tree_over_chunks)
     if ((world().rank() / size + 1) * size > world().size()) continue;
     const auto& team = teams.of_size(size);
     pg::comm::TreeReduction reduction(team);
-    for (const std::size_t n : {0U, 1U, 2U, 7U, 1000U, 40'001U}) {
+    for (const std::size_t n : {0U, 1U, 2U, 7U, 1000U, 4001U}) {
       for (const std::int64_t n_chunks : {1, 2, 3, 5, 8, 13}) {
         const auto leaves =
             static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(n_chunks)));
