@@ -10,6 +10,9 @@ team=(--set 'axes.train.batch=[64]' --set 'axes.optimizer.lr=[1e-3]' --set train
 
 says() { grep -qE -- "$1" "$work/log" || { fail "nothing says '$1':"; tail -n 30 "$work/log"; }; }
 
+# The ranks, which mpirun started itself, a line each.
+children() { tr ' ' '\n' < "/proc/$launcher/task/$launcher/children" | grep .; }
+
 # start NAME OPTIONS…: on two ranks, in the background; waits until the trial trains.
 start() {
   local name=$1
@@ -21,14 +24,14 @@ start() {
     sleep 0.05
   done
   sleep 0.5
-  victim=$(pgrep -P "$launcher" -x pgmpi | tail -n 1)
+  victim=$(children | tail -n 1)
 }
 # ended CODE…: the launcher ends within 20 s with one of these codes.
 ended() {
   for _ in $(seq 200); do kill -0 "$launcher" 2> /dev/null || break; sleep 0.1; done
   if kill -0 "$launcher" 2> /dev/null; then
     fail "the program still runs"
-    kill -KILL $(pgrep -P "$launcher") "$launcher"
+    kill -KILL $(children) "$launcher"
   fi
   wait "$launcher" 2> /dev/null
   local got=$?
