@@ -32,7 +32,7 @@ struct Ended {
   [[nodiscard]] comm::Board::Entry entry() const {
     const auto bits = [](double value) { return std::bit_cast<std::int64_t>(value); };
     const scheduler::Measurement& m = measurement;
-    // The team's size is known from its start; job and steps share a word.
+    // The team's size is known from its start.
     return {job,
             m.steps_done,
             bits(time_s),
@@ -249,7 +249,6 @@ bool Crew::run_trial(Stage& stage, const scheduler::Start& start, const comm::Co
   const auto observer = [&](const train::Progress& progress) {
     const auto now = Clock::now();
     ranks_.recorder.step(progress.step);
-    ranks_.recorder.progress();
     stage.board.progress();
     if (now - last_post < kPostPeriod) return true;
     last_post = now;

@@ -15,7 +15,7 @@
 namespace pg::study {
 namespace {
 
-/// Fewer chunks have one order of addition only.
+/// Of fewer chunks the plain sum, first to last, is the tree itself.
 constexpr std::int64_t kFewestChunks = 4;
 
 Trial widest_trial(const config::Study& study, const data::Corpus& corpus) {
@@ -30,10 +30,11 @@ Trial widest_trial(const config::Study& study, const data::Corpus& corpus) {
   const std::int64_t n_chunks =
       widest == trials.end() ? 0 : train::chunks_in_batch(widest->settings);
   if (n_chunks < kFewestChunks) {
-    throw_settings(fmt::format("--prove: the widest trial has {} chunk{} a batch", n_chunks,
-                               n_chunks == 1 ? "" : "s"),
-                   "at least four: fewer can be added in one way only",
-                   "a smaller train.chunk or a larger train.batch, with --set");
+    throw_settings(
+        fmt::format("--prove: the widest trial has {} chunk{} a batch", n_chunks,
+                    n_chunks == 1 ? "" : "s"),
+        "at least four: of fewer the plain sum is the tree, and the control shows nothing",
+        "a smaller train.chunk or a larger train.batch, with --set");
   }
   return *widest;
 }
@@ -161,7 +162,6 @@ class Prover {
     trainer.run(
         [&](const train::Progress& progress) {
           ranks_.recorder.step(progress.step);
-          ranks_.recorder.progress();
           return true;
         },
         record);
