@@ -35,8 +35,8 @@ struct Proof {
 /// Trains the widest trial of the study's grid for `steps` steps (or fewer, if it has fewer): on
 /// one rank, on teams of 2, 4, ... up to all ranks; after another trial, on other ranks, beside
 /// others; and, as a control, with plain sums on one rank and on the largest team. Nothing is
-/// written. Collective; the proof is rank 0's. Throws InvalidInput (settings) where no trial has
-/// four chunks: three or fewer can only be added in one way.
+/// written. Collective; the same proof on every rank. Throws InvalidInput (settings) where no trial
+/// has four chunks: of three or fewer the plain sum is the tree, so the control could not differ.
 Proof prove(const config::Study& study, std::int64_t steps, const Crew::Ranks& ranks);
 
 std::string proof_text(const Proof& proof);

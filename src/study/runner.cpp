@@ -10,7 +10,6 @@
 #include <set>
 
 #include "base/files.hpp"
-#include "base/hash.hpp"
 #include "base/text.hpp"
 #include "config/study.hpp"
 #include "data/corpus.hpp"

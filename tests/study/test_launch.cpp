@@ -76,6 +76,14 @@ BOOST_AUTO_TEST_CASE(the_work_of_a_trial_counts_what_its_training_does) {
   std::int64_t tokens = 0;
   for (int rank = 0; rank < 4; ++rank) tokens += pg::train::tokens_of_rank(s, rank, 4);
   BOOST_TEST(tokens == pg::train::tokens_in(s));
+  // The scheduler knows no trainer, but counts the chunks of the busiest rank as it shares them
+  // out.
+  for (std::int64_t n_chunks = 1; n_chunks <= 70; ++n_chunks) {
+    for (int size = 1; size <= 64; size *= 2) {
+      const auto first = pg::train::chunks_of_rank(n_chunks, 0, size);
+      BOOST_TEST(pg::scheduler::max_chunks_per_rank(n_chunks, size) == first.last - first.first);
+    }
+  }
   // What does not change a chunk does not change the shape; what does, does.
   auto other = s;
   other.optimizer.lr = 7;
