@@ -22,6 +22,7 @@ namespace {
 /// Beyond these the seconds come from FLOPs and from the shapes that were measured.
 constexpr std::size_t kMostShapes = 6;
 constexpr int kMostReductions = 20;
+constexpr int kRounds = 5;
 
 double seconds_of(const std::function<void()>& action) {
   using Clock = std::chrono::steady_clock;
@@ -30,46 +31,69 @@ double seconds_of(const std::function<void()>& action) {
   return std::chrono::duration<double>(Clock::now() - started).count();
 }
 
-/// The median over the ranks of each number: one rank's bad moment does not count. Collective.
-std::vector<double> median_over_ranks(const std::vector<double>& mine,
-                                      const comm::Communicator& world) {
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+/// For each place of a round, the median over all rounds of all ranks: one rank's bad moment does
+/// not count. Collective.
+std::vector<double> medians_over_ranks(const std::vector<std::vector<double>>& my_rounds,
+                                       const comm::Communicator& world) {
+  const std::size_t width = my_rounds.front().size();
   std::vector<std::string> words;
-  for (const double value : mine) words.push_back(shortest(value));
-  std::vector<std::vector<double>> columns(mine.size());
+  for (const auto& round : my_rounds) {
+    for (const double value : round) words.push_back(shortest(value));
+  }
+  std::vector<std::vector<double>> columns(width);
   for (const std::string& line : world.all_gather(join(words, " "))) {
     const auto parts = split(line, ' ');
-    require(parts.size() == mine.size(), "as many figures from every rank");
+    require(parts.size() == words.size(), "as many figures from every rank");
     for (std::size_t i = 0; i < parts.size(); ++i) {
-      columns[i].push_back(parse_real(parts[i]).value_or(0));
+      columns[i % width].push_back(parse_real(parts[i]).value_or(0));
     }
   }
   std::vector<double> medians;
-  for (std::vector<double>& column : columns) {
-    const auto middle = column.begin() + static_cast<std::ptrdiff_t>(column.size() / 2);
-    std::nth_element(column.begin(), middle, column.end());
-    medians.push_back(*middle);
-  }
+  for (const auto& column : columns) medians.push_back(median(column));
   return medians;
 }
 
-/// A short trial of this shape on this rank alone, after one that warms up.
-train::Timing time_chunks(config::Settings s, const data::Corpus& corpus, double budget_s) {
-  constexpr std::int64_t kChunks = 2;
-  s.train.batch = kChunks * s.train.chunk;
-  s.eval.sequences = kChunks * s.train.chunk;
-  const auto alone = comm::Communicator::alone();
-  const auto run = [&](std::int64_t steps) {
-    s.train.steps = steps;
-    s.eval.interval = s.eval.tail_interval = steps;
+/// A short trial of one shape on this rank alone.
+class ChunkTimer {
+ public:
+  /// Runs a step to warm up, and from it guesses how many steps take `budget_s`.
+  ChunkTimer(config::Settings settings, const data::Corpus& corpus, double budget_s)
+      : settings_(std::move(settings)), corpus_(corpus) {
+    // A chunk that follows an optimizer step finds its caches cold; most chunks do not.
+    constexpr std::int64_t kChunks = 8;
+    settings_.train.batch = kChunks * settings_.train.chunk;
+    settings_.eval.sequences = kChunks * settings_.train.chunk;
+    (void)run(1);  // makes the kernels
+    const double step_s = seconds_of([&] { (void)run(1); });
+    steps_ = std::clamp<std::int64_t>(static_cast<std::int64_t>(budget_s / step_s), 1, 100);
+  }
+
+  std::vector<double> round() {
+    const train::Timing t = run(steps_);
+    return {t.chunk_s, t.eval_chunk_s, t.step_s};
+  }
+
+ private:
+  train::Timing run(std::int64_t steps) {
+    settings_.train.steps = steps;
+    settings_.eval.interval = settings_.eval.tail_interval = steps;
     record::TrialRecord record;
-    train::Trainer trainer(s, corpus, alone);
+    const auto alone = comm::Communicator::alone();
+    train::Trainer trainer(settings_, corpus_, alone);
     trainer.run([](const auto&) { return true; }, record);
     return trainer.timing();
-  };
-  const double warm_up = seconds_of([&] { (void)run(1); });
-  // The first step makes kernels, so the others take much less than what it suggests.
-  return run(std::clamp<std::int64_t>(static_cast<std::int64_t>(2 * budget_s / warm_up), 2, 50));
-}
+  }
+
+  config::Settings settings_;
+  const data::Corpus& corpus_;
+  std::int64_t steps_ = 1;
+};
 
 double time_reduction(const comm::Communicator& team, std::int64_t bytes, double budget_s) {
   comm::TreeReduction reduction(team);
@@ -92,9 +116,7 @@ double time_reduction(const comm::Communicator& team, std::int64_t bytes, double
     team.all_reduce(enough);
     if (enough[0] != 0) break;
   }
-  const auto middle = times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2);
-  std::nth_element(times.begin(), middle, times.end());
-  return *middle;
+  return median(times);
 }
 
 }  // namespace
@@ -127,19 +149,31 @@ scheduler::CostModel calibrate(const std::vector<const Trial*>& trials, const da
   if (shapes.empty()) return model;
 
   const double share = budget_s / static_cast<double>(shapes.size() + 1);
+  std::vector<std::pair<const scheduler::Work*, ChunkTimer>> timers;
   for (const Shape& shape : shapes) {
     // A model whose first step alone would outlast the budget many times stays an assumption.
     constexpr double kLongestWarmUp = 20;
     if (shape.work.chunk_flops / scheduler::Assumptions().flops_per_s > kLongestWarmUp) continue;
-    const train::Timing t = time_chunks(shape.trial->settings, corpus, share);
-    const auto seconds = median_over_ranks({t.chunk_s, t.eval_chunk_s, t.step_s}, world);
-    model.learn(shape.work, {.size = 1,
-                             .steps_done = shape.work.steps,
-                             .startup_s = 0,
-                             .chunk_s = seconds[0],
-                             .eval_chunk_s = seconds[1],
-                             .step_s = seconds[2],
-                             .all_reduce_s = 0});
+    timers.emplace_back(&shape.work, ChunkTimer(shape.trial->settings, corpus, share / kRounds));
+  }
+  // Round by round over all shapes: a machine's slow moments last for seconds.
+  std::vector<std::vector<double>> rounds(kRounds);
+  for (auto& round : rounds) {
+    for (auto& [work, timer] : timers) {
+      const auto seconds = timer.round();
+      round.insert(round.end(), seconds.begin(), seconds.end());
+    }
+  }
+  const auto seconds = medians_over_ranks(rounds, world);
+  for (std::size_t i = 0; i < timers.size(); ++i) {
+    const scheduler::Work& work = *timers[i].first;
+    model.learn(work, {.size = 1,
+                       .steps_done = work.steps,
+                       .startup_s = 0,
+                       .chunk_s = seconds[3 * i],
+                       .eval_chunk_s = seconds[3 * i + 1],
+                       .step_s = seconds[3 * i + 2],
+                       .all_reduce_s = 0});
   }
   const scheduler::Work& work = shapes.front().work;
   for (int size = 2; size <= comm::Teams::largest(world.size()); size *= 2) {

@@ -262,7 +262,7 @@ class Runner {
       flops += work.chunk_flops * static_cast<double>(work.n_chunks * work.steps);
     }
     const double guess_s = flops / scheduler::Assumptions().flops_per_s / world_.size();
-    return std::clamp(0.02 * guess_s, 0.05, 3.0);
+    return std::clamp(0.02 * guess_s, 0.05, 10.0);
   }
 
   /// Of all trials planned so far, as this rank knows them between stages.
