@@ -11,6 +11,7 @@ packages=(
   libtorch-dev libopenblas0-openmp             # LibTorch: tensors, autograd; a BLAS it can share
   libdnnl-dev libhwy-dev                       # oneDNN: matrix products; Highway: SIMD
   libyaml-cpp-dev libcli11-dev nlohmann-json3-dev libfmt-dev libssl-dev  # settings, text, hashes
+  libxxhash-dev                                # checksums of checkpoints
   libboost-dev libboost-test-dev               # Boost.Math: distributions; Boost.Test
   gnuplot-nox fonts-dejavu-core                # plots
   curl ca-certificates                         # scripts/get-data.sh
@@ -18,6 +19,7 @@ packages=(
 test_packages=(
   python3 python3-torch                        # the independent truth for the training step
   clang-format                                 # the format of the sources
+  python3-h5py hdf5-tools                      # other readers of the files
 )
 
 case "${1:-}" in

@@ -31,7 +31,8 @@ void throw_data(const std::string& found, const std::string& expected, const std
 }
 
 void throw_io(const std::string& found, int error_number, const std::string& hint) {
-  throw IoError({found + ": " + std::strerror(error_number), "", hint});
+  const std::string why = error_number != 0 ? std::string(": ") + std::strerror(error_number) : "";
+  throw IoError({found + why, "", hint});
 }
 
 Failure describe_current_exception() {

@@ -64,7 +64,7 @@ class InternalError : public Error {
                                  const std::string& hint);
 [[noreturn]] void throw_data(const std::string& found, const std::string& expected,
                              const std::string& hint);
-/// Appends the system's words for `error_number` (an errno value) to `found`.
+/// Appends the system's words for `error_number` (an errno value; 0: none) to `found`.
 [[noreturn]] void throw_io(const std::string& found, int error_number, const std::string& hint);
 
 /// Throws InternalError when an invariant does not hold.

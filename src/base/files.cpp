@@ -16,28 +16,60 @@ namespace fs = std::filesystem;
 
 constexpr const char* kSpaceHint = "check free space, quota and write permission of the folder";
 
-class Descriptor {
- public:
-  Descriptor(const fs::path& path, int flags, mode_t mode = 0)
-      : fd_(::open(path.c_str(), flags | O_CLOEXEC, mode)) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  [[nodiscard]] int get() const { return fd_; }
+fs::path folder_of(const fs::path& file) {
+  return file.has_parent_path() ? file.parent_path() : fs::path(".");
+}
 
- private:
-  int fd_;
-};
-
-void sync_path(const fs::path& path, int flags) {
+void open_and_sync(const fs::path& path, int flags) {
   const Descriptor file(path, flags);
   if (file.get() < 0) throw_io("cannot open " + path.string(), errno, kSpaceHint);
+  sync(file, path);
+}
+
+}  // namespace
+
+Descriptor::Descriptor(const fs::path& path, int flags, unsigned mode)
+    : fd_(::open(path.c_str(), flags | O_CLOEXEC, mode)) {}
+
+Descriptor::~Descriptor() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+void read_at(const Descriptor& file, std::span<std::byte> bytes, std::int64_t offset,
+             const fs::path& path) {
+  while (!bytes.empty()) {
+    const ssize_t count = ::pread(file.get(), bytes.data(), bytes.size(), offset);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) throw_io("cannot read " + path.string(), errno, "check the disk");
+    if (count == 0) throw_io(path.string() + " ends too early", 0, "check who else writes to it");
+    bytes = bytes.subspan(static_cast<std::size_t>(count));
+    offset += count;
+  }
+}
+
+void write_at(const Descriptor& file, std::span<const std::byte> bytes, std::int64_t offset,
+              const fs::path& path) {
+  while (!bytes.empty()) {
+    const ssize_t count = ::pwrite(file.get(), bytes.data(), bytes.size(), offset);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) throw_io("cannot write " + path.string(), errno, kSpaceHint);
+    bytes = bytes.subspan(static_cast<std::size_t>(count));
+    offset += count;
+  }
+}
+
+void sync(const Descriptor& file, const fs::path& path) {
   // EINVAL: some network file systems do not sync folders; the rename itself is still atomic there.
   if (::fsync(file.get()) != 0 && errno != EINVAL) {
     throw_io("cannot sync " + path.string(), errno, kSpaceHint);
   }
+}
+
+void put_into_place(const fs::path& pending, const fs::path& target) {
+  if (::rename(pending.c_str(), target.c_str()) != 0) {
+    throw_io("cannot rename " + pending.string() + " to " + target.string(), errno, kSpaceHint);
+  }
+  open_and_sync(folder_of(target), O_RDONLY | O_DIRECTORY);
 }
 
 void make_folder(const fs::path& folder) {
@@ -45,12 +77,6 @@ void make_folder(const fs::path& folder) {
   fs::create_directories(folder, failure);
   if (failure) throw_io("cannot make the folder " + folder.string(), failure.value(), kSpaceHint);
 }
-
-fs::path folder_of(const fs::path& file) {
-  return file.has_parent_path() ? file.parent_path() : fs::path(".");
-}
-
-}  // namespace
 
 PendingFile::PendingFile(fs::path target) : target_(std::move(target)), pending_(target_) {
   make_folder(folder_of(target_));
@@ -62,23 +88,15 @@ PendingFile::~PendingFile() {
 }
 
 void PendingFile::commit() {
-  sync_path(pending_, O_RDONLY);
-  if (::rename(pending_.c_str(), target_.c_str()) != 0) {
-    throw_io("cannot rename " + pending_.string() + " to " + target_.string(), errno, kSpaceHint);
-  }
+  open_and_sync(pending_, O_RDONLY);
+  put_into_place(pending_, target_);
   committed_ = true;
-  sync_path(folder_of(target_), O_RDONLY | O_DIRECTORY);
 }
 
 void write_in_place(const fs::path& path, std::string_view content) {
   const Descriptor file(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
   if (file.get() < 0) throw_io("cannot write " + path.string(), errno, kSpaceHint);
-  while (!content.empty()) {
-    const ssize_t written = ::write(file.get(), content.data(), content.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) throw_io("cannot write " + path.string(), errno, kSpaceHint);
-    content.remove_prefix(static_cast<std::size_t>(written));
-  }
+  write_at(file, std::as_bytes(std::span(content)), 0, path);
 }
 
 void write_file(const fs::path& path, std::string_view content) {

@@ -1,0 +1,209 @@
+#include "checkpoint/save.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <fstream>
+#include <new>
+#include <utility>
+
+#include "base/error.hpp"
+#include "base/files.hpp"
+
+namespace pg::checkpoint {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+/// What the system could give without swapping; "enough" where it does not say.
+bool memory_allows(std::int64_t bytes) {
+  std::ifstream info("/proc/meminfo");
+  for (std::string name, unit; info >> name;) {
+    std::int64_t kilobytes = 0;
+    info >> kilobytes;
+    std::getline(info, unit);
+    if (name == "MemAvailable:") return bytes < kilobytes * 1024 / 2;
+  }
+  return true;
+}
+
+std::string packed(const std::vector<Digest>& digests) {
+  return {reinterpret_cast<const char*>(digests.data()), digests.size() * sizeof(Digest)};
+}
+
+}  // namespace
+
+Save::Save(std::filesystem::path target, const Content& content,
+           const std::vector<std::span<const std::byte>>& data, const comm::Communicator& team)
+    : target_(std::move(target)), pending_(target_), is_first_(team.rank() == 0) {
+  const auto started = Clock::now();
+  pending_ += ".pending";
+  require(data.size() == content.arrays.size(), "the bytes of every array");
+  const auto all = blocks_of(content.arrays);
+  const auto n = all.size();
+  const auto rank = static_cast<std::size_t>(team.rank());
+  const auto size = static_cast<std::size_t>(team.size());
+  blocks_.assign(all.begin() + static_cast<std::ptrdiff_t>(n * rank / size),
+                 all.begin() + static_cast<std::ptrdiff_t>(n * (rank + 1) / size));
+  std::int64_t my_bytes = 0;
+  for (const Block& block : blocks_) my_bytes += block.size;
+  if (memory_allows(my_bytes)) {
+    copy_.reset(new (std::nothrow) std::byte[static_cast<std::size_t>(my_bytes)]);
+  }
+  std::byte* to = copy_.get();
+  for (const Block& block : blocks_) {
+    require(static_cast<std::int64_t>(data[block.array].size()) ==
+                content.arrays[block.array].n_bytes(),
+            "as many bytes as the shape says");
+    auto from = data[block.array].subspan(static_cast<std::size_t>(block.begin),
+                                          static_cast<std::size_t>(block.size));
+    if (copy_) {
+      std::memcpy(to, from.data(), from.size());
+      from = {to, from.size()};
+      to += from.size();
+    }
+    bytes_.push_back(from);
+    digests_.push_back(digest_of(from));
+  }
+  std::vector<Digest> digests;
+  for (const std::string& part : team.all_gather(packed(digests_))) {
+    const std::size_t before = digests.size();
+    digests.resize(before + part.size() / sizeof(Digest));
+    std::memcpy(digests.data() + before, part.data(), part.size());
+  }
+  front_ = make_front(content, digests);
+  file_bytes_ = static_cast<std::int64_t>(front_.size());
+  for (const ArraySpec& array : content.arrays) file_bytes_ += array.n_bytes();
+  const bool writes_now = !copy_ && my_bytes > 0;
+  if (writes_now) {
+    write_and_verify();
+    state_ = State::written;
+  }
+  stall_seconds_ = seconds_since(started);
+  thread_ = std::thread([this, writes_now] { work(!writes_now); });
+}
+
+Save::~Save() {
+  {
+    const std::lock_guard lock(mutex_);
+    give_up_ = true;
+  }
+  changed_.notify_all();
+  thread_.join();
+  if (is_first_ && state_ != State::committed) ::unlink(pending_.c_str());
+}
+
+void Save::work(bool has_to_write) {
+  try {
+    const auto started = Clock::now();
+    if (has_to_write) {
+      write_and_verify();
+      write_seconds_ = seconds_since(started);
+      set(State::written);
+    }
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return give_up_ || state_ == State::committing; });
+    // A commit that was asked for is made, even if nobody waits for it.
+    if (state_ != State::committing) return;
+    lock.unlock();
+    put_into_place(pending_, target_);
+    if (afterwards_) afterwards_();
+    set(State::committed);
+  } catch (...) {
+    failure_ = std::current_exception();
+    set(State::failed);
+  }
+}
+
+void Save::write_and_verify() {
+  // Every rank makes the folder and the file: whoever comes first. Rank 0 alone gives it its
+  // length.
+  make_folder(pending_.parent_path());
+  const Descriptor file(pending_, O_RDWR | O_CREAT, 0644);
+  const char* hint = "check free space, quota and write permission of the folder";
+  if (file.get() < 0) throw_io("cannot write " + pending_.string(), errno, hint);
+  const auto begin = static_cast<std::int64_t>(front_.size());
+  if (is_first_) {
+    if (::ftruncate(file.get(), file_bytes_) != 0) {
+      throw_io("cannot write " + pending_.string(), errno, hint);
+    }
+    write_at(file, std::as_bytes(std::span(front_)), 0, pending_);
+  }
+  for (std::size_t i = 0; i < blocks_.size(); ++i) {
+    write_at(file, bytes_[i], begin + blocks_[i].offset, pending_);
+  }
+  sync(file, pending_);
+
+  const Descriptor again(pending_, O_RDONLY);
+  if (again.get() < 0) throw_io("cannot read " + pending_.string(), errno, hint);
+  const auto differs = [&] {
+    throw_io("what was written to " + pending_.string() + " reads back differently", 0,
+             "the disk, its driver or the memory of this host is faulty: try another");
+  };
+  std::vector<std::byte> buffer(std::max<std::size_t>(front_.size(), kBlockBytes));
+  if (is_first_) {
+    const auto head = std::span(buffer).first(front_.size());
+    read_at(again, head, 0, pending_);
+    if (!std::ranges::equal(head, std::as_bytes(std::span(front_)))) differs();
+  }
+  for (std::size_t i = 0; i < blocks_.size(); ++i) {
+    const auto bytes = std::span(buffer).first(static_cast<std::size_t>(blocks_[i].size));
+    read_at(again, bytes, begin + blocks_[i].offset, pending_);
+    if (digest_of(bytes) != digests_[i]) differs();
+  }
+}
+
+void Save::set(State state) {
+  {
+    const std::lock_guard lock(mutex_);
+    state_ = state;
+  }
+  changed_.notify_all();
+}
+
+void Save::rethrow_failure() {
+  if (state_ == State::failed) std::rethrow_exception(failure_);
+}
+
+bool Save::written() {
+  const std::lock_guard lock(mutex_);
+  rethrow_failure();
+  return state_ != State::writing;
+}
+
+template <typename Condition>
+void Save::wait_for(Condition condition) {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return state_ == State::failed || condition(); });
+  rethrow_failure();
+}
+
+void Save::wait_written() {
+  wait_for([&] { return state_ != State::writing; });
+}
+
+void Save::commit(std::function<void()> afterwards) {
+  if (!is_first_) return;
+  {
+    const std::lock_guard lock(mutex_);
+    rethrow_failure();
+    require(state_ == State::written, "a commit after the writing");
+    afterwards_ = std::move(afterwards);
+    state_ = State::committing;
+  }
+  changed_.notify_all();
+}
+
+void Save::wait_committed() {
+  if (is_first_) wait_for([&] { return state_ == State::committed; });
+}
+
+}  // namespace pg::checkpoint

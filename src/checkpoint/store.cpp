@@ -1,0 +1,129 @@
+#include "checkpoint/store.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <system_error>
+#include <utility>
+
+#include "base/error.hpp"
+#include "base/text.hpp"
+
+namespace pg::checkpoint {
+namespace {
+
+namespace fs = std::filesystem;
+
+}  // namespace
+
+Store::Store(fs::path folder, const Policy& policy, const comm::Communicator& team,
+             std::function<void(const std::string&)> say)
+    : folder_(std::move(folder)),
+      policy_(policy),
+      team_(team),
+      say_(std::move(say)),
+      last_(std::chrono::steady_clock::now()) {}
+
+std::optional<Generation> Store::newest() {
+  // Rank 0 looks and all take what it found: two ranks must not see two different disks.
+  std::string found;
+  std::size_t n_damaged = 0;
+  if (team_.rank() == 0) {
+    std::error_code ignored;
+    for (const auto& entry : fs::directory_iterator(folder_, ignored)) {  // of a launch that died
+      if (entry.path().extension() == ".pending") fs::remove(entry.path(), ignored);
+    }
+    for (const File& file : list(folder_)) {
+      try {
+        const Generation generation(file.path);
+        generation.verify();
+        if (generation.content().step != file.step) {
+          throw_data(
+              fmt::format("{}: holds step {}", file.path.string(), generation.content().step),
+              "the step of its name", "was it renamed?");
+        }
+        found = file.path.filename().string();
+        break;
+      } catch (const Error& error) {  // unreadable is as good as damaged here: an older one is safe
+        ++n_damaged;
+        say_(fmt::format("warning: {}\n  passed over", error.what()));
+      }
+    }
+    found = fmt::format("{} {}", n_damaged, found);
+  }
+  const auto words = split(team_.broadcast(found), ' ');
+  require(words.size() == 2, "a count and a name");
+  if (words[1].empty()) {
+    if (words[0] != "0" && !policy_.restart_damaged) {
+      throw_data(
+          fmt::format("{}: none of its {} generations can be used", folder_.string(), words[0]),
+          "one that is whole",
+          "put a good copy there, or start this trial from zero with --restart-damaged");
+    }
+    if (words[0] != "0" && team_.rank() == 0) {
+      say_(fmt::format("{}: every generation is damaged: starting from zero, as told",
+                       folder_.string()));
+    }
+    return std::nullopt;
+  }
+  std::optional<Generation> generation(folder_ / words[1]);
+  good_.insert(generation->content().step);
+  return generation;
+}
+
+bool Store::is_time() const {
+  const std::chrono::duration<double> since = std::chrono::steady_clock::now() - last_;
+  return policy_.interval_s > 0 && is_committed_ && since.count() >= policy_.interval_s;
+}
+
+bool Store::is_due(std::int64_t step) const {
+  return policy_.interval > 0 && step % policy_.interval == 0;
+}
+
+void Store::begin(const Content& content, const std::vector<std::span<const std::byte>>& data) {
+  finish();
+  save_.emplace(folder_ / file_name(content.step), content, data, team_);
+  step_ = content.step;
+  is_committed_ = false;
+  stall_seconds_ += save_->stall_seconds();
+  last_ = std::chrono::steady_clock::now();
+}
+
+bool Store::written() {
+  return !is_committed_ && save_->written();
+}
+
+void Store::commit() {
+  if (is_committed_) return;
+  slowest_seconds_ = std::max(slowest_seconds_, save_->stall_seconds() + save_->write_seconds());
+  good_.insert(step_);
+  is_committed_ = true;
+  save_->commit([this] { prune(); });
+}
+
+void Store::finish() {
+  if (!is_committed_) {
+    save_->wait_written();
+    std::array<std::int64_t, 1> everybody = {1};
+    team_.all_reduce(everybody);
+    commit();
+  }
+  if (save_) save_->wait_committed();
+  save_.reset();
+}
+
+/// In the thread of a commit, which nobody else's state of this object changes meanwhile: begin()
+/// and finish() wait for it.
+void Store::prune() const {
+  constexpr std::size_t kNewest = 2;
+  if (good_.size() <= kNewest) return;
+  const std::int64_t oldest = *std::next(good_.rbegin(), kNewest - 1);
+  for (const File& file : list(folder_)) {
+    const bool is_marked = policy_.keep_every > 0 && file.step % policy_.keep_every == 0;
+    std::error_code ignored;  // one too many harms nobody
+    if (file.step < oldest && !is_marked) fs::remove(file.path, ignored);
+  }
+}
+
+}  // namespace pg::checkpoint
