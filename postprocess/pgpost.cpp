@@ -13,6 +13,7 @@
 #include "base/version.hpp"
 #include "config/command_line.hpp"
 #include "postprocess/plots/plots.hpp"
+#include "postprocess/report/checkpoints.hpp"
 #include "postprocess/report/run_status.hpp"
 #include "postprocess/report/written.hpp"
 
@@ -25,6 +26,7 @@ struct Arguments {
   std::string run_directory = ".";
   std::string format = "text";
   std::vector<std::string> where;
+  std::vector<std::string> places;
 };
 
 /// One run, fitted and judged. Results of a selection go to a folder of their own.
@@ -115,6 +117,23 @@ pg::ExitCode status_command(const Arguments& arguments) {
   return status.damaged.empty() ? pg::ExitCode::done : pg::ExitCode::bad_data;
 }
 
+/// `deep`: verify, not only list.
+pg::ExitCode list_generations(const Arguments& arguments, bool deep) {
+  const auto found = find_generations({arguments.places.begin(), arguments.places.end()}, deep);
+  fmt::print("{}",
+             arguments.format == "json" ? generations_json(found) : generations_text(found, deep));
+  const bool good =
+      std::all_of(found.begin(), found.end(), [](const auto& f) { return f.problem.empty(); });
+  return good ? pg::ExitCode::done : pg::ExitCode::bad_data;
+}
+
+/// 1 where they differ, as of diff(1).
+int diff_command(const Arguments& arguments) {
+  const GenerationDiff diff = diff_generations(arguments.places[0], arguments.places[1]);
+  fmt::print("{}", arguments.format == "json" ? diff_json(diff) : diff_text(diff));
+  return diff.same() ? 0 : 1;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -144,6 +163,18 @@ int main(int argc, char** argv) {
   CLI::App* plot = command("plot", "draw the plots only");
   CLI::App* report = command("report", "write scaling_fit.json and RESULTS.md only");
   CLI::App* status = command("status", "how far a running or stopped run is");
+  CLI::App* checkpoint = app.add_subcommand("checkpoint", "look at generations (checkpoints)");
+  checkpoint->require_subcommand(1);
+  const auto on_places = [&](const char* name, const char* help, const char* what) {
+    CLI::App* sub = checkpoint->add_subcommand(name, help);
+    add_format(sub);
+    sub->add_option(what, arguments.places, "generations, or folders that hold some")->required();
+    return sub;
+  };
+  CLI::App* ls = on_places("ls", "what is there", "PLACE");
+  CLI::App* verify = on_places("verify", "read every byte; 65 if one is damaged", "PLACE");
+  CLI::App* diff = on_places("diff", "what differs between two; 1 if anything does", "FILE");
+  diff->get_option("FILE")->expected(2);
   for (CLI::App* sub : {fit, plot, report}) add_where(sub);
   for (CLI::App* sub : {fit, status}) add_format(sub);
 
@@ -154,6 +185,8 @@ int main(int argc, char** argv) {
     if (plot->parsed()) code = plot_command(arguments);
     if (report->parsed()) code = report_command(arguments);
     if (status->parsed()) code = status_command(arguments);
+    if (ls->parsed() || verify->parsed()) code = list_generations(arguments, verify->parsed());
+    if (diff->parsed()) return diff_command(arguments);
     return static_cast<int>(code);
   } catch (const CLI::ParseError& error) {
     return pg::config::end_parse(app, error);

@@ -45,6 +45,7 @@ struct Arguments {
   std::int64_t steps = 200;
   double max_time_s = 0;
   double hang_timeout_s = 600;
+  bool restart_damaged = false;
   bool has_grid = false;
   bool has_plan = false;
   bool has_prove = false;
@@ -78,9 +79,14 @@ void plan(const Arguments& arguments, const pg::config::Study& study) {
   if (world.rank() == 0) print_plan(result, arguments.format);
 }
 
+std::filesystem::path folder_of(const Arguments& arguments, const pg::config::Study& study) {
+  return arguments.run_directory.empty() ? "runs/" + study.name : arguments.run_directory;
+}
+
 pg::ExitCode prove(const Arguments& arguments, const pg::config::Study& study,
                    const pg::study::Crew::Ranks& ranks) {
-  const pg::study::Proof proof = pg::study::prove(study, arguments.steps, ranks);
+  const pg::study::Proof proof =
+      pg::study::prove(study, arguments.steps, folder_of(arguments, study) / "prove", ranks);
   // Every rank has all cases, and so the same verdict.
   if (ranks.world.rank() == 0) {
     fmt::print("{}", arguments.format == "json" ? pg::study::proof_json(proof)
@@ -126,8 +132,7 @@ pg::ExitCode run(const Arguments& arguments, const pg::config::Study& study,
                  std::optional<pg::comm::Watchdog>& watchdog) {
   const pg::comm::Communicator& world = session.world();
   const at::Device device = pg::study::device_of_rank(arguments.device, world);
-  const std::filesystem::path folder =
-      arguments.run_directory.empty() ? "runs/" + study.name : arguments.run_directory;
+  const std::filesystem::path folder = folder_of(arguments, study);
   pg::comm::WatchdogOptions options{.timeout_s = arguments.hang_timeout_s};
   if (arguments.has_grid) {
     const pg::record::RunDirectory run(folder);
@@ -138,8 +143,9 @@ pg::ExitCode run(const Arguments& arguments, const pg::config::Study& study,
   const pg::comm::Teams teams(world);
   const pg::study::Crew::Ranks ranks{world, teams, session.recorder(), device};
   if (arguments.has_prove) return prove(arguments, study, ranks);
-  return pg::study::run_study(study, {folder, command_line, deadline(arguments), &*watchdog},
-                              ranks);
+  return pg::study::run_study(
+      study, {folder, command_line, deadline(arguments), arguments.restart_damaged, &*watchdog},
+      ranks);
 }
 
 pg::ExitCode act(const Arguments& arguments, const std::string& command_line) {
@@ -195,10 +201,13 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(1, 1'000'000))
       ->needs(plan);
   app.add_option("--max-time", arguments.max_time_s,
-                 "of --grid: no trial starts that would not end within these seconds")
+                 "of --grid: save what runs and stop within these seconds")
       ->check(CLI::PositiveNumber)
       ->needs(grid)
       ->type_name("SECONDS");
+  app.add_flag("--restart-damaged", arguments.restart_damaged,
+               "of --grid: a trial whose generations are all damaged starts from zero")
+      ->needs(grid);
   app.add_option("--hang-timeout", arguments.hang_timeout_s,
                  "end the program after this long without progress of a rank; 0: never "
                  "(default: 600)")

@@ -117,7 +117,7 @@ void Store::finish() {
 /// and finish() wait for it.
 void Store::prune() const {
   constexpr std::size_t kNewest = 2;
-  if (good_.size() <= kNewest) return;
+  if (good_.size() < kNewest) return;
   const std::int64_t oldest = *std::next(good_.rbegin(), kNewest - 1);
   for (const File& file : list(folder_)) {
     const bool is_marked = policy_.keep_every > 0 && file.step % policy_.keep_every == 0;

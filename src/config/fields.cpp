@@ -262,6 +262,13 @@ std::vector<Field> study_fields(Study& study) {
   b.add("name", study.name, {}, "of the study; names the run directory");
   b.add("question", study.question, {}, "what the study is to answer");
   describe_settings(b, study.base);
+  b.group("checkpoint");
+  b.add("interval_s", study.checkpoint.interval_s, kNotNegative,
+        "seconds between two generations of a trial; 0: not by time");
+  b.add("interval", study.checkpoint.interval, kNotNegative,
+        "steps between two generations of a trial; 0: not by steps");
+  b.add("keep_every", study.checkpoint.keep_every, kNotNegative,
+        "generations of every Nth step stay, besides the newest two; 0: none");
   b.group("stages.refine");
   b.add("enabled", study.refine.enabled, "add learning rates around each batch's optimum");
   b.add("resolution", study.refine.resolution, {.low = 1.01, .high = 10},

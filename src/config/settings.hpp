@@ -87,6 +87,13 @@ struct Axis {
   std::vector<std::string> values;
 };
 
+/// When generations (checkpoints) are written and which of them stay. Not part of the numbers.
+struct CheckpointSettings {
+  double interval_s = 600;
+  std::int64_t interval = 0;
+  std::int64_t keep_every = 0;
+};
+
 struct RefineSettings {
   bool enabled = true;
   double resolution = 1.5;
@@ -118,6 +125,7 @@ struct Study {
   std::string question = "What do these settings give?";
   Settings base;
   std::vector<Axis> axes;
+  CheckpointSettings checkpoint;
   RefineSettings refine;
   TransferSettings transfer;
   AnalysisSettings analysis;

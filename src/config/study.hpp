@@ -23,7 +23,8 @@ std::string print_study(const Study& study);
 /// Every resolved setting of one trial, as YAML.
 std::string print_settings(const Settings& settings);
 
-/// Lines "path: this, not that" for every value in which the two studies differ.
+/// Lines "path: this, not that" for every value in which the two studies differ, but for those of
+/// `checkpoint`, which may change between two launches.
 std::vector<std::string> differences(const Study& a, const Study& b);
 
 /// A copy of `settings` with the setting at `path` replaced. Throws InvalidInput.

@@ -24,6 +24,11 @@ class RunDirectory {
   [[nodiscard]] std::filesystem::path trial_folder(const std::string& id) const {
     return trials_folder() / id;
   }
+  [[nodiscard]] std::filesystem::path generations_folder(const std::string& id) const {
+    return trial_folder(id) / "generations";
+  }
+  /// A run that finds it stops as on a signal, and removes it.
+  [[nodiscard]] std::filesystem::path stop_file() const { return root_ / "stop"; }
   [[nodiscard]] std::filesystem::path metrics_file(const std::string& id) const {
     return trial_folder(id) / "metrics.h5";
   }

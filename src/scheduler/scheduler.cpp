@@ -32,10 +32,11 @@ constexpr double kWorthChanging = 1e-3;
 }  // namespace
 
 Scheduler::Scheduler(int n_ranks, std::vector<Work> works, const CostModel& model,
-                     std::optional<double> deadline_s)
+                     std::optional<double> deadline_s, std::optional<double> keeps_after_s)
     : works_(std::move(works)),
       model_(model),
       deadline_s_(deadline_s),
+      keeps_after_s_(keeps_after_s),
       times_(works_, model_, n_ranks),
       planner_(n_ranks),
       tree_(n_ranks),
@@ -124,12 +125,14 @@ double Scheduler::safety_factor() const {
   return 1 + kErrorsOfSafety * std::sqrt(error_squared_);
 }
 
-bool Scheduler::ends_in_time(double seconds) const {
-  return !deadline_s_ || now_s_ + safety_factor() * seconds <= *deadline_s_;
+bool Scheduler::is_worth_starting(double seconds) const {
+  const double needed = std::min(safety_factor() * seconds, keeps_after_s_.value_or(kInfinity));
+  return !deadline_s_ || now_s_ + needed <= *deadline_s_;
 }
 
 double Scheduler::plan_limit_s() const {
-  return deadline_s_ ? now_s_ + (*deadline_s_ - now_s_) / safety_factor() : kInfinity;
+  return deadline_s_ && !keeps_after_s_ ? now_s_ + (*deadline_s_ - now_s_) / safety_factor()
+                                        : kInfinity;
 }
 
 bool Scheduler::plan_is_stale() const {
@@ -209,7 +212,7 @@ void Scheduler::start_planned(int level, int block, std::vector<Start>& starts) 
     const auto job = static_cast<std::size_t>(first_planned_[i]);
     const double seconds = seconds_of(job);
     unlink(job);
-    if (ends_in_time(seconds)) {
+    if (is_worth_starting(seconds)) {
       start(job, level, block, starts);
       return;
     }
@@ -260,7 +263,7 @@ void Scheduler::fill_gaps(std::vector<Start>& starts) {
 bool Scheduler::fill_gap_with(std::size_t job, std::vector<Start>& starts) {
   for (int level = 0; level < times_.n_levels(); ++level) {
     const double seconds = times_.seconds(job, level);
-    if (seconds == kInfinity || !ends_in_time(seconds)) continue;
+    if (seconds == kInfinity || !is_worth_starting(seconds)) continue;
     int best = kNone;
     double earliest = kInfinity;
     for (int block = 0; block < tree_.n_blocks(level); ++block) {
@@ -346,7 +349,7 @@ std::vector<std::size_t> Scheduler::left_out() const {
 std::vector<std::size_t> Scheduler::out_of_time() const {
   std::vector<std::size_t> jobs;
   for (std::size_t job = 0; job < jobs_.size(); ++job) {
-    if (jobs_[job].phase == Phase::pending && !ends_in_time(times_.shortest(job)))
+    if (jobs_[job].phase == Phase::pending && !is_worth_starting(times_.shortest(job)))
       jobs.push_back(job);
   }
   return jobs;

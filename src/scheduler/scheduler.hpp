@@ -37,9 +37,11 @@ struct Slot {
 class Scheduler {
  public:
   /// Trials are known by their position in `works`. No trial starts that is not expected to end by
-  /// `deadline_s`, with the margin that earlier predictions call for.
+  /// `deadline_s`, with the margin that earlier predictions call for; or, where an interrupted
+  /// trial keeps its work, to run for `keeps_after_s`: then it may start and go on another time.
   Scheduler(int n_ranks, std::vector<Work> works, const CostModel& model,
-            std::optional<double> deadline_s = std::nullopt);
+            std::optional<double> deadline_s = std::nullopt,
+            std::optional<double> keeps_after_s = std::nullopt);
 
   /// A running trial has ended, and its ranks are free.
   void finished(std::size_t job, double now_s, const Measurement& measurement);
@@ -91,7 +93,7 @@ class Scheduler {
   void evaluate_plan();
   [[nodiscard]] double seconds_of(std::size_t job) const;  // on the team it has or is planned for
   [[nodiscard]] double expected_end_of(std::size_t job) const;  // of a running one
-  [[nodiscard]] bool ends_in_time(double seconds) const;
+  [[nodiscard]] bool is_worth_starting(double seconds) const;
   [[nodiscard]] double plan_limit_s() const;
   // The plan.
   [[nodiscard]] bool plan_is_stale() const;
@@ -110,6 +112,7 @@ class Scheduler {
   std::vector<Work> works_;
   CostModel model_;
   std::optional<double> deadline_s_;
+  std::optional<double> keeps_after_s_;
   TimeTable times_;
   Planner planner_;
   BlockTree tree_;  // the plan, from what runs now on

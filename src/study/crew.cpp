@@ -18,8 +18,13 @@ namespace {
 
 /// How often a rank tells where it is and asks whether to stop; each may cost a round trip.
 constexpr auto kPostPeriod = std::chrono::milliseconds(500);
-/// How often a rank without work looks for some.
-constexpr auto kIdlePeriod = std::chrono::milliseconds(2);
+/// How often a rank without work looks for some: soon at first, then less and less often, since
+/// thousands may look at one rank's memory.
+constexpr auto kShortestIdle = std::chrono::milliseconds(1);
+constexpr auto kLongestIdle = std::chrono::milliseconds(64);
+/// Until a generation has been written: what a disk surely does, and what files and folders take.
+constexpr double kAssumedDiskBytesPerS = 100e6;
+constexpr double kAssumedFileSeconds = 1;
 
 using record::TrialStatus;
 
@@ -60,10 +65,11 @@ struct Ended {
 
 /// What the leader of a team saw; it has as many chunks as any of its ranks. The start is what is
 /// left of `seconds` in all.
-scheduler::Measurement measurement_of(const train::Timing& timing, std::int64_t steps,
-                                      const scheduler::Work& work, int size, double seconds) {
+scheduler::Measurement measurement_of(const train::Timing& timing, const scheduler::Work& work,
+                                      int size, double seconds) {
   const auto chunks = static_cast<double>(scheduler::max_chunks_per_rank(work.n_chunks, size));
   const double step_s = timing.chunk_s * chunks + timing.step_s + timing.all_reduce_s;
+  const std::int64_t steps = timing.n_steps;
   return {.size = size,
           .steps_done = steps,
           .startup_s = std::max(0.0, seconds - static_cast<double>(steps) * step_s - timing.eval_s),
@@ -71,6 +77,20 @@ scheduler::Measurement measurement_of(const train::Timing& timing, std::int64_t 
           .eval_chunk_s = timing.eval_chunk_s,
           .step_s = timing.step_s,
           .all_reduce_s = timing.all_reduce_s};
+}
+
+/// Value and two moments of every parameter, written and read once.
+double assumed_save_s(const scheduler::Work& work) {
+  return kAssumedFileSeconds +
+         2 * 3 * static_cast<double>(work.gradient_bytes) / kAssumedDiskBytesPerS;
+}
+
+/// What is left after `steps` steps.
+scheduler::Work remaining_work(scheduler::Work work, std::int64_t steps) {
+  const std::int64_t left = std::max<std::int64_t>(1, work.steps - steps);
+  work.eval_chunks = work.eval_chunks * left / work.steps;
+  work.steps = left;
+  return work;
 }
 
 double seconds_between(std::chrono::steady_clock::time_point from,
@@ -83,6 +103,9 @@ double seconds_between(std::chrono::steady_clock::time_point from,
 /// A list of trials on its way.
 struct Crew::Stage {
   const std::vector<const Trial*>& trials;
+  const std::vector<std::int64_t>& steps_before;
+  std::optional<Clock::time_point> deadline;
+  double save_s;  ///< that writing a generation may take: assumed, then the slowest of this rank
   comm::Board board;
   scheduler::Scheduler scheduler;
   Clock::time_point began;
@@ -95,17 +118,23 @@ struct Crew::Stage {
 };
 
 Crew::Crew(Ranks ranks, const data::Corpus& corpus, const record::RunDirectory& run,
-           std::string launch, Hooks hooks)
+           std::string launch, checkpoint::Policy checkpoints, Hooks hooks)
     : ranks_(ranks),
       corpus_(corpus),
       run_(run),
       launch_(std::move(launch)),
+      checkpoints_(checkpoints),
       hooks_(std::move(hooks)) {}
 
-StageReport Crew::train(const std::vector<const Trial*>& trials, scheduler::CostModel& model,
+StageReport Crew::train(const std::vector<const Trial*>& trials,
+                        const std::vector<std::int64_t>& steps_before, scheduler::CostModel& model,
                         std::optional<Clock::time_point> deadline) {
   std::vector<scheduler::Work> works;
-  for (const Trial* trial : trials) works.push_back(work_of(trial->settings, corpus_));
+  double save_s = 0;
+  for (std::size_t i = 0; i < trials.size(); ++i) {
+    works.push_back(remaining_work(work_of(trials[i]->settings, corpus_), steps_before[i]));
+    save_s = std::max(save_s, assumed_save_s(works.back()));
+  }
   // Clocks differ by microseconds between ranks of a node and more between nodes; what all must
   // agree on is rank 0's view.
   std::optional<double> deadline_s;
@@ -113,29 +142,36 @@ StageReport Crew::train(const std::vector<const Trial*>& trials, scheduler::Cost
     const std::string text = shortest(seconds_between(Clock::now(), *deadline));
     deadline_s = parse_real(ranks_.world.broadcast(text));
   }
-  const scheduler::Scheduler scheduler(ranks_.world.size(), works, model, deadline_s);
+  const scheduler::Scheduler scheduler(ranks_.world.size(), works, model, deadline_s,
+                                       model.rates(works.front()).startup_s.value + 2 * save_s);
   StageReport report;
   const scheduler::Timeline predicted = scheduler::simulate(scheduler);
   report.predicted_s = predicted.makespan_s;
   report.predicted_efficiency = predicted.efficiency;
 
   Stage stage{.trials = trials,
+              .steps_before = steps_before,
+              .deadline = deadline,
+              .save_s = save_s,
               .board = comm::Board(ranks_.world, static_cast<std::int64_t>(trials.size())),
               .scheduler = scheduler,
               .began = Clock::now()};
   take(stage, stage.scheduler.decide(0));
+  auto idle = kShortestIdle;
   while (!stage.board.stop_requested()) {
     if (stage.mine) {
       train_one(stage, *std::exchange(stage.mine, std::nullopt));
+      idle = kShortestIdle;
       continue;
     }
     read_log(stage);
     if (stage.mine) continue;
     if (stage.scheduler.done()) break;
     ranks_.recorder.progress();
-    if (hooks_.wants_stop()) stage.board.request_stop();
+    if (must_stop(stage)) stage.board.request_stop();
     hooks_.look_around(stage.board);
-    std::this_thread::sleep_for(kIdlePeriod);
+    std::this_thread::sleep_for(idle);
+    idle = std::min(2 * idle, kLongestIdle);
   }
   stage.status.job = -1;
   stage.board.post(stage.status);
@@ -151,6 +187,11 @@ StageReport Crew::train(const std::vector<const Trial*>& trials, scheduler::Cost
   report.complete = stage.n_read == static_cast<std::int64_t>(trials.size());
   report.makespan_s = stage.now_s;
   report.bars = stage.bars;
+  for (const scheduler::Slot& slot : stage.scheduler.running()) {  // interrupted
+    for (auto& bar : report.bars) {
+      if (bar.job == slot.job) bar.end_s = seconds_between(stage.began, Clock::now());
+    }
+  }
   ExactSum work;
   work.add(stage.work_s);
   auto words = work.words();
@@ -158,6 +199,12 @@ StageReport Crew::train(const std::vector<const Trial*>& trials, scheduler::Cost
   const double rank_seconds = stage.now_s * ranks_.world.size();
   if (rank_seconds > 0) report.efficiency = ExactSum::from_words(words).value() / rank_seconds;
   return report;
+}
+
+/// Told to, or it is time to save what runs before the deadline.
+bool Crew::must_stop(const Stage& stage) const {
+  if (hooks_.wants_stop()) return true;
+  return stage.deadline && seconds_between(Clock::now(), *stage.deadline) < 2 * stage.save_s;
 }
 
 /// Feeds what has ended since to this rank's copy of the scheduler.
@@ -207,7 +254,9 @@ void Crew::train_one(Stage& stage, const scheduler::Start& start) {
   }
   // A trial that diverged early leaves no work behind, so that the time left stays right.
   const std::int64_t share = train::tokens_of_rank(trial.settings, team.rank(), team.size());
-  stage.status.tokens_done = tokens_before + share;
+  const std::int64_t steps = trial.settings.train.steps;
+  stage.status.tokens_done =
+      tokens_before + share / steps * (steps - std::min(steps, stage.steps_before[start.job]));
   if (team.rank() == 0) {
     ranks_.recorder.state(comm::RankState::saving);
     record::write_trial(run_.metrics_file(trial.id), record);
@@ -217,9 +266,8 @@ void Crew::train_one(Stage& stage, const scheduler::Start& start) {
       case TrialStatus::failed: ++stage.status.n_failed; break;
     }
     const auto now = Clock::now();
-    const scheduler::Measurement measurement =
-        measurement_of(timing, record.summary.steps, stage.scheduler.works()[start.job], start.size,
-                       seconds_between(started, now));
+    const scheduler::Measurement measurement = measurement_of(
+        timing, stage.scheduler.works()[start.job], start.size, seconds_between(started, now));
     stage.board.append(
         Ended{static_cast<std::int64_t>(start.job), seconds_between(stage.began, now), measurement}
             .entry());
@@ -257,14 +305,19 @@ bool Crew::run_trial(Stage& stage, const scheduler::Start& start, const comm::Co
     stage.status.steps = progress.steps;
     stage.status.tokens_done = tokens_before + progress.tokens;
     stage.board.post(stage.status);
-    if (hooks_.wants_stop()) stage.board.request_stop();
+    if (must_stop(stage)) stage.board.request_stop();
     hooks_.look_around(stage.board);
     return !stage.board.stop_requested();
   };
+  checkpoint::Store store(run_.generations_folder(trial.id), checkpoints_, team, hooks_.say);
   try {
-    if (!trainer->run(observer, record)) return false;
+    const bool ran = trainer->run(observer, record, &store);
+    if (store.slowest_seconds() > 0) stage.save_s = store.slowest_seconds();
+    if (!ran) return false;
   } catch (const IoError&) {
-    throw;  // the disk or the network will not be better for the next trial
+    throw;                         // the disk or the network will not be better for the next trial
+  } catch (const InvalidInput&) {  // of its generations, and the same on every rank
+    return fail();
   } catch (...) {
     if (team.size() > 1) throw;
     return fail();

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "checkpoint/store.hpp"
 #include "comm/board.hpp"
 #include "comm/communicator.hpp"
 #include "comm/flight_recorder.hpp"
@@ -46,22 +47,27 @@ class Crew {
   /// What a crew asks of the study around it. Called on every rank, often where it says so.
   struct Hooks {
     std::function<bool()> wants_stop;                 ///< often; of this rank
+    std::function<void(const std::string&)> say;      ///< on the leader of a team: tell the user
     std::function<void(comm::Board&)> look_around;    ///< often: show progress
     std::function<void(record::TrialSummary)> ended;  ///< on the leader of the trial's team
   };
 
   Crew(Ranks ranks, const data::Corpus& corpus, const record::RunDirectory& run, std::string launch,
-       Hooks hooks);
+       checkpoint::Policy checkpoints, Hooks hooks);
 
-  /// Trains these trials, each on a team, and writes their results. `model` learns from them. No
-  /// trial starts that would not end by the deadline. Collective; the same report on every rank.
-  StageReport train(const std::vector<const Trial*>& trials, scheduler::CostModel& model,
+  /// Trains these trials, each on a team and from its newest generation (of `steps_before`, for the
+  /// times that are expected), and writes their results. `model` learns from them. In time before
+  /// the deadline every running trial is saved and the crew stops; no trial starts that could not
+  /// reach that. Collective; the same report on every rank.
+  StageReport train(const std::vector<const Trial*>& trials,
+                    const std::vector<std::int64_t>& steps_before, scheduler::CostModel& model,
                     std::optional<std::chrono::steady_clock::time_point> deadline);
 
  private:
   using Clock = std::chrono::steady_clock;
   struct Stage;
 
+  [[nodiscard]] bool must_stop(const Stage& stage) const;
   void read_log(Stage& stage);
   void take(Stage& stage, const std::vector<scheduler::Start>& starts);
   void train_one(Stage& stage, const scheduler::Start& start);
@@ -72,6 +78,7 @@ class Crew {
   const data::Corpus& corpus_;
   const record::RunDirectory& run_;
   std::string launch_;
+  checkpoint::Policy checkpoints_;
   Hooks hooks_;
 };
 

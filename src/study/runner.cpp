@@ -11,6 +11,7 @@
 
 #include "base/files.hpp"
 #include "base/text.hpp"
+#include "checkpoint/store.hpp"
 #include "config/study.hpp"
 #include "data/corpus.hpp"
 #include "record/run_directory.hpp"
@@ -208,13 +209,17 @@ class Runner {
   }
 
   bool train_all(const std::string& stage, const std::vector<const Trial*>& trials) {
+    const auto steps_before = steps_on_disk(trials);
     if (report_) {
       std::vector<std::string> ids;
       std::int64_t tokens = 0;
-      for (const Trial* trial : trials) {
-        ids.push_back(trial->id);
-        tokens += train::tokens_in(trial->settings);
+      for (std::size_t i = 0; i < trials.size(); ++i) {
+        const config::Settings& s = trials[i]->settings;
+        ids.push_back(trials[i]->id);
+        tokens += train::tokens_in(s) / s.train.steps *
+                  (s.train.steps - std::min(s.train.steps, steps_before[i]));
       }
+      say_what_goes_on(trials, steps_before);
       report_->start_stage(stage, std::move(ids), tokens, tally());
     }
     if (!cost_model_) {
@@ -222,8 +227,13 @@ class Runner {
           calibrate(trials, corpus_, machine_.world, machine_.teams, calibration_budget(trials));
     }
     nlohmann::json ended = nlohmann::json::array();
-    Crew crew(machine_, corpus_, run_, launch_,
+    const checkpoint::Policy checkpoints{.interval_s = study_.checkpoint.interval_s,
+                                         .interval = study_.checkpoint.interval,
+                                         .keep_every = study_.checkpoint.keep_every,
+                                         .restart_damaged = options_.restart_damaged};
+    Crew crew(machine_, corpus_, run_, launch_, checkpoints,
               {.wants_stop = [&] { return wants_stop(); },
+               .say = [&](const std::string& text) { say(text); },
                .look_around =
                    [&](comm::Board& board) {
                      if (report_ && report_->due()) report_->update(board.statuses());
@@ -233,7 +243,7 @@ class Runner {
                      ended.push_back(to_json(summary));
                      if (report_) write_results(std::chrono::seconds(10));
                    }});
-    const StageReport outcome = crew.train(trials, *cost_model_, options_.deadline);
+    const StageReport outcome = crew.train(trials, steps_before, *cost_model_, options_.deadline);
     for (const std::string& list : world_.all_gather(ended.dump())) {
       for (const auto& item : nlohmann::json::parse(list)) {
         TrialSummary summary = summary_from(item);
@@ -251,7 +261,60 @@ class Runner {
   /// Whether this rank was told to stop. A launcher sends SIGTERM to the rest when a rank has died:
   /// that is no polite stop, and the watchdog ends it.
   bool wants_stop() {
-    return stop_.received() && (options_.watchdog == nullptr || !options_.watchdog->peer_lost());
+    if (options_.watchdog != nullptr && options_.watchdog->peer_lost()) return false;
+    return stop_.received() || stop_file_is_there();
+  }
+
+  /// Looked for by rank 0, now and then.
+  bool stop_file_is_there() {
+    const auto now = std::chrono::steady_clock::now();
+    if (world_.rank() == 0 && now - looked_for_stop_file_ > std::chrono::seconds(1)) {
+      looked_for_stop_file_ = now;
+      std::error_code failure;
+      found_stop_file_ = found_stop_file_ || std::filesystem::exists(run_.stop_file(), failure);
+    }
+    return found_stop_file_;
+  }
+
+  /// Any rank may have something to say of the trial that it leads.
+  void say(const std::string& text) {
+    if (report_) {
+      report_->say(text);
+    } else {
+      fmt::print(stderr, "{}\n", text);
+    }
+  }
+
+  /// Steps that the newest generation of each trial has by its name. Collective: what rank 0 sees.
+  std::vector<std::int64_t> steps_on_disk(const std::vector<const Trial*>& trials) const {
+    std::vector<std::string> words;
+    if (world_.rank() == 0) {
+      for (const Trial* trial : trials) {
+        const auto files = checkpoint::list(run_.generations_folder(trial->id));
+        words.push_back(std::to_string(files.empty() ? 0 : files.front().step));
+      }
+    }
+    std::vector<std::int64_t> steps;
+    for (const std::string& word : split(world_.broadcast(join(words, " ")), ' ')) {
+      steps.push_back(parse_integer(word).value_or(0));
+    }
+    require(steps.size() == trials.size(), "a step for every trial");
+    return steps;
+  }
+
+  void say_what_goes_on(const std::vector<const Trial*>& trials,
+                        const std::vector<std::int64_t>& steps_before) {
+    constexpr std::size_t kMost = 5;
+    std::vector<std::string> words;
+    for (std::size_t i = 0; i < trials.size(); ++i) {
+      if (steps_before[i] > 0)
+        words.push_back(fmt::format("{} from step {}", trials[i]->id, steps_before[i]));
+    }
+    if (words.empty()) return;
+    const std::size_t n = words.size();
+    words.resize(std::min(n, kMost));
+    report_->say(fmt::format("going on with {}{}", join(words, ", "),
+                             n > kMost ? fmt::format(" and {} others", n - kMost) : ""));
   }
 
   /// A little of what the stage will take, so that a small study is not delayed by its own plan.
@@ -306,9 +369,10 @@ class Runner {
       }
       report_->say(complete ? fmt::format("results: {}\nnext: pgpost fit {}",
                                           run_.results_file().string(), run_.root().string())
-                            : "stopped early; every finished trial is saved, the others start "
-                              "again: run the same command");
+                            : "stopped early; every finished trial is saved, and the others as "
+                              "far as they came: run the same command");
     }
+    if (world_.rank() == 0 && found_stop_file_) std::filesystem::remove(run_.stop_file());
     if (!complete) return ExitCode::stopped;
     return total.failed > 0 ? ExitCode::failed_trials : ExitCode::done;
   }
@@ -321,6 +385,8 @@ class Runner {
   record::RunDirectory run_;
   data::Corpus corpus_;
   StopSignal stop_;
+  bool found_stop_file_ = false;
+  std::chrono::steady_clock::time_point looked_for_stop_file_;
   std::string launch_;
   std::map<std::string, TrialSummary> finished_;  ///< on disk, by id; same on every rank
   std::vector<TrialSummary> results_;             ///< in the order of the plan

@@ -15,8 +15,9 @@ namespace pg::study {
 struct RunOptions {
   std::filesystem::path run_directory;
   std::string command_line;  ///< for the provenance
-  /// No trial starts that would not end by then.
+  /// Every running trial is saved by then.
   std::optional<std::chrono::steady_clock::time_point> deadline;
+  bool restart_damaged = false;  ///< a trial whose generations are all damaged starts from zero
   comm::Watchdog* watchdog = nullptr;  ///< asked whether a SIGTERM means a dead rank; may be null
 };
 

@@ -60,7 +60,7 @@ at::Tensor BatchGradient::local_sum() {
   return gradient_;
 }
 
-BatchGradient::Sum BatchGradient::finish(bool stop) {
+BatchGradient::Sum BatchGradient::finish(const Votes& votes) {
   require(n_done_ == mine_.last - mine_.first, "every chunk of this rank once");
   const Stopwatch watch(finish_seconds_);
   const at::Tensor total = local_sum();
@@ -76,13 +76,16 @@ BatchGradient::Sum BatchGradient::finish(bool stop) {
     send([&] { team_.all_reduce_any_order(values); });
     if (team_.rank() == 0) squares.add_squares(values);
   }
-  // Everything small of a step in one message: losses, norm, and whether to stop.
-  std::array<std::int64_t, 2 * ExactSum::kWords + 1> words{};
+  // Everything small of a step in one message: losses, norm, votes.
+  constexpr std::size_t kVotes = 2 * ExactSum::kWords;
+  std::array<std::int64_t, kVotes + 3> words{};
   const auto loss_words = loss_.words();
   const auto square_words = squares.words();
   std::copy(loss_words.begin(), loss_words.end(), words.begin());
   std::copy(square_words.begin(), square_words.end(), words.begin() + ExactSum::kWords);
-  words.back() = stop ? 1 : 0;
+  words[kVotes] = votes.stop;
+  words[kVotes + 1] = votes.save;
+  words[kVotes + 2] = votes.written;
   send([&] {
     team_.all_reduce(words);
     if (order_ == Order::tree) reduction_.all_gather(values);
@@ -96,7 +99,10 @@ BatchGradient::Sum BatchGradient::finish(bool stop) {
                std::span<const std::int64_t, ExactSum::kWords>(&all[offset], ExactSum::kWords))
         .value();
   };
-  return {total, sum_at(0), std::sqrt(sum_at(ExactSum::kWords)), words.back() != 0};
+  return {total,
+          sum_at(0),
+          std::sqrt(sum_at(ExactSum::kWords)),
+          {words[kVotes], words[kVotes + 1], words[kVotes + 2]}};
 }
 
 }  // namespace pg::train

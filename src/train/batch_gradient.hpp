@@ -43,14 +43,20 @@ class BatchGradient {
   void begin_chunk();
   void end_chunk(double loss);
 
+  /// What ranks agree on in passing: of one rank 0 or 1 each, in the sum how many ranks said so.
+  struct Votes {
+    std::int64_t stop = 0;     ///< end at this step
+    std::int64_t save = 0;     ///< write a generation after this step
+    std::int64_t written = 0;  ///< this rank's share of the last generation is on disk
+  };
   struct Sum {
     at::Tensor gradient;  ///< (n) on the device; owned here, valid until the next begin_chunk()
     double loss;
     double norm;  ///< Euclidean
-    bool stop;    ///< whether any rank asked to stop
+    Votes votes;
   };
   /// The sum over all chunks of all ranks. Collective over the team.
-  Sum finish(bool stop);
+  Sum finish(const Votes& votes);
 
   /// Seconds that finish() has taken since the start: messages, and the rest.
   [[nodiscard]] double message_seconds() const { return message_seconds_; }

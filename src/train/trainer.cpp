@@ -108,8 +108,8 @@ Trainer::Trainer(const config::Settings& s, const data::Corpus& corpus,
                       s.train.reproducible == "fast" ? BatchGradient::Order::any
                                                      : BatchGradient::Order::tree) {}
 
-bool Trainer::run(const Observer& observer, record::TrialRecord& record) {
-  const auto started = std::chrono::steady_clock::now();
+bool Trainer::run(const Observer& observer, record::TrialRecord& record, checkpoint::Store* store) {
+  started_ = std::chrono::steady_clock::now();
   record::TrialSummary& summary = record.summary;
   summary.batch = settings_.train.batch;
   summary.lr = settings_.optimizer.lr;
@@ -120,12 +120,10 @@ bool Trainer::run(const Observer& observer, record::TrialRecord& record) {
   record.settings_yaml = config::print_settings(settings_);
   record.corpus_sha256 = corpus_.sha256;
 
-  for (std::int64_t step = 0; step < settings_.train.steps; ++step) {
-    compute_chunks(step, observer);
-    const auto sum = batch_gradient_.finish(wants_stop_);
-    if (sum.stop) return false;
-    if (!update(step, sum, record) || !validate(step + 1, observer, record)) break;
+  if (store != nullptr) {
+    if (const auto generation = store->newest()) restore(*generation, record);
   }
+  if (!train_from(summary.steps, observer, record, store)) return false;
 
   summary.tokens = summary.steps * settings_.train.batch * settings_.data.sequence_length;
   summary.epochs = sampler_.epochs(summary.steps, settings_.train.batch);
@@ -134,9 +132,41 @@ bool Trainer::run(const Observer& observer, record::TrialRecord& record) {
   summary.parameter_hash = parameters_.hash();
   if (summary.status == record::TrialStatus::finished) summarise(record, settings_);
   measure();
-  summary.seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  summary.seconds = seconds();
   return true;
+}
+
+/// False if the run is to stop.
+bool Trainer::train_from(std::int64_t first_step, const Observer& observer,
+                         record::TrialRecord& record, checkpoint::Store* store) {
+  const std::int64_t last_step = settings_.train.steps;
+  for (std::int64_t step = first_step; step < last_step; ++step) {
+    compute_chunks(step, observer);
+    BatchGradient::Votes mine{.stop = wants_stop_ ? 1 : 0};
+    if (store != nullptr) {
+      mine.save = team_.rank() == 0 && store->is_time() ? 1 : 0;  // clocks differ between ranks
+      mine.written = store->written() ? 1 : 0;
+    }
+    const auto sum = batch_gradient_.finish(mine);
+    const BatchGradient::Votes& all = sum.votes;
+    if (store != nullptr && all.written == team_.size()) store->commit();
+    if (!update(step, sum, record) || !validate(step + 1, observer, record)) break;
+    const bool ends = step + 1 == last_step;
+    const bool stops = all.stop > 0 && !ends;
+    if (store != nullptr && (stops || ends || all.save > 0 || store->is_due(step + 1))) {
+      save(*store, record);
+    }
+    if (!stops) continue;
+    if (store != nullptr) store->finish();
+    return false;
+  }
+  if (store != nullptr) store->finish();
+  return true;
+}
+
+double Trainer::seconds() const {
+  const std::chrono::duration<double> now = std::chrono::steady_clock::now() - started_;
+  return earlier_seconds_ + now.count();
 }
 
 void Trainer::tick(std::int64_t step, const Observer& observer) {
@@ -224,6 +254,7 @@ void Trainer::measure() {
   timing_.chunk_s = mean(chunk_seconds_, n_chunks_);
   timing_.eval_chunk_s = mean(validation_.seconds(), validation_.n_chunks_done());
   timing_.eval_s = validation_.seconds();
+  timing_.n_steps = n_updates_;
   timing_.step_s = mean(update_seconds_ + sum_seconds, n_updates_);
   timing_.all_reduce_s = mean(batch_gradient_.message_seconds(), n_updates_);
   timing_.work_s = chunk_seconds_ + validation_.seconds();

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "checkpoint/store.hpp"
 #include "comm/communicator.hpp"
 #include "config/settings.hpp"
 #include "data/corpus.hpp"
@@ -34,11 +35,12 @@ using Observer = std::function<bool(const Progress&)>;
 
 /// Where this rank's time went: means in seconds over what it did.
 struct Timing {
-  double chunk_s = 0;       ///< forward and backward pass of a chunk
-  double eval_chunk_s = 0;  ///< forward pass of a chunk
-  double step_s = 0;        ///< what every rank of a team does in a step: norm, optimizer
-  double all_reduce_s = 0;  ///< messages of a step, waiting for others included
-  double eval_s = 0;        ///< all validations
+  double chunk_s = 0;        ///< forward and backward pass of a chunk
+  double eval_chunk_s = 0;   ///< forward pass of a chunk
+  double step_s = 0;         ///< what every rank of a team does in a step: norm, optimizer
+  double all_reduce_s = 0;   ///< messages of a step, waiting for others included
+  double eval_s = 0;         ///< all validations
+  std::int64_t n_steps = 0;  ///< of this launch
   /// In all: this rank's share of the time that the trial would take on one rank.
   double work_s = 0;
 };
@@ -60,17 +62,25 @@ class Trainer {
   Trainer(const config::Settings& settings, const data::Corpus& corpus,
           const comm::Communicator& team, at::Device device = at::kCPU);
 
-  /// Trains from the first step to the last; once. Collective over the team. The record, the same
-  /// on every rank, lacks what only the caller knows (id, stage, varied, launch). A non-finite loss
-  /// or gradient ends the trial as `diverged`. Returns false on every rank if an observer asked to
-  /// stop: the record is then to be thrown away.
-  bool run(const Observer& observer, record::TrialRecord& record);
+  /// Trains to the last step, from the newest good generation of `store` or from the first step;
+  /// once. Collective over the team. The record, the same on every rank and the same whether the
+  /// trial was interrupted or not, lacks what only the caller knows (id, stage, varied, launch). A
+  /// non-finite loss or gradient ends the trial as `diverged`. Returns false on every rank if an
+  /// observer asked to stop: a generation is then on disk, and the record is to be thrown away.
+  /// Without a store nothing is written, and a stop loses the trial's work.
+  bool run(const Observer& observer, record::TrialRecord& record,
+           checkpoint::Store* store = nullptr);
 
   [[nodiscard]] const Timing& timing() const { return timing_; }
   /// Of every parameter, in the order of the model.
   [[nodiscard]] std::vector<TensorHash> hashes() const;
 
  private:
+  void restore(const checkpoint::Generation& generation, record::TrialRecord& record);
+  void save(checkpoint::Store& store, const record::TrialRecord& record) const;
+  [[nodiscard]] double seconds() const;
+  bool train_from(std::int64_t first_step, const Observer& observer, record::TrialRecord& record,
+                  checkpoint::Store* store);
   void compute_chunks(std::int64_t step, const Observer& observer);
   bool update(std::int64_t step, const BatchGradient::Sum& sum, record::TrialRecord& record);
   bool validate(std::int64_t step, const Observer& observer, record::TrialRecord& record);
@@ -90,7 +100,9 @@ class Trainer {
   BatchGradient batch_gradient_;
 
   bool wants_stop_ = false;
-  std::int64_t tokens_ = 0;     ///< by this rank
+  std::int64_t tokens_ = 0;     ///< by this rank in this launch
+  double earlier_seconds_ = 0;  ///< of earlier launches
+  std::chrono::steady_clock::time_point started_;
   std::int64_t n_clipped_ = 0;  ///< steps
   double chunk_seconds_ = 0;
   double update_seconds_ = 0;

@@ -7,12 +7,15 @@ pgmpi=$PG_BIN/pgmpi
 prove() {
   local name=$1 ranks=$2
   shift 2
-  expect 0 '"holds": true' "${on[@]}" "$ranks" "$pgmpi" --prove "$@" --format json
+  expect 0 '"holds": true' "${on[@]}" "$ranks" "$pgmpi" --prove "$@" --format json --run-dir "$work/run"
   grep -q '"control_differs": true' "$work/output" || fail "$name: the control does not differ"
   local layout
   for ((layout = 1; layout <= ranks; layout *= 2)); do
     grep -q "\"layout\": \"$layout rank" "$work/output" || fail "$name: no layout of $layout ranks"
   done
+  grep -q '"layout": "stopped at step' "$work/output" || fail "$name: nothing was interrupted"
+  grep -q 'a bit changed' "$work/output" || fail "$name: no control of the continuation"
+  [ ! -e "$work/run/prove" ] || fail "$name: a folder was left behind"
 }
 small=(--set model.n_layers=2 --set model.d_model=16 --set model.n_heads=2 --set model.d_ff=32
        --set data.sequence_length=32 --set data.synthetic_length=20000 --set eval.sequences=16

@@ -102,9 +102,9 @@ BOOST_AUTO_TEST_CASE(the_work_of_a_trial_counts_what_its_training_does) {
 BOOST_AUTO_TEST_CASE(a_proof_fails_where_a_bit_or_the_control_does) {
   using pg::study::Proof;
   using pg::study::ProofCase;
-  const ProofCase one{"1 rank", 1, false, {{"w", "a", "b", "c"}}, "l"};
+  const ProofCase one{"1 rank", 1, ProofCase::Kind::proof, {{"w", "a", "b", "c"}}, "l"};
   ProofCase control = one;
-  control.is_control = true;
+  control.kind = ProofCase::Kind::plain_sums;
   ProofCase plain = control;
   plain.tensors[0].value = "z";
   Proof proof{"t", 1, 4, {one, one, plain}};
@@ -113,6 +113,14 @@ BOOST_AUTO_TEST_CASE(a_proof_fails_where_a_bit_or_the_control_does) {
   proof.cases.push_back(control);  // plain sums on two layouts differ
   BOOST_TEST(proof.control_differs());
   BOOST_TEST(!(Proof{"t", 1, 4, {one, control, control}}.control_differs()));
+  ProofCase changed = plain;
+  changed.kind = ProofCase::Kind::changed_bit;
+  proof.cases.push_back(changed);
+  BOOST_TEST(proof.holds());
+  BOOST_TEST(proof.control_differs());
+  changed.tensors = one.tensors;  // a changed bit that changes nothing shows that nothing is seen
+  proof.cases.push_back(changed);
+  BOOST_TEST(!proof.control_differs());
   for (int part = 0; part < 4; ++part) {
     ProofCase other = one;
     (part == 0   ? other.tensors[0].value

@@ -2,12 +2,16 @@
 #define BOOST_TEST_MODULE team
 #include <boost/test/unit_test.hpp>
 #include <limits>
+#include <optional>
 #include <vector>
 
+#include "base/error.hpp"
 #include "base/exact_sum.hpp"
+#include "checkpoint/store.hpp"
 #include "comm/communicator.hpp"
 #include "comm/session.hpp"
 #include "data/synthetic.hpp"
+#include "support/support.hpp"
 #include "train/batch_gradient.hpp"
 #include "train/trainer.hpp"
 
@@ -50,11 +54,12 @@ pg::config::Settings settings(std::int64_t batch, std::int64_t chunk) {
 }
 
 /// Every number that a trial leaves behind, as text.
-std::string numbers(const pg::config::Settings& s, const pg::comm::Communicator& team) {
+std::string numbers(const pg::config::Settings& s, const pg::comm::Communicator& team,
+                    pg::checkpoint::Store* store = nullptr) {
   pg::train::use_one_thread();
   pg::record::TrialRecord record;
   pg::train::Trainer trainer(s, corpus(), team);
-  BOOST_REQUIRE(trainer.run([](const auto&) { return true; }, record));
+  BOOST_REQUIRE(trainer.run([](const auto&) { return true; }, record, store));
   std::string text = record.summary.parameter_hash;
   for (const auto& tensor : trainer.hashes()) {
     text += " " + tensor.name + tensor.value + tensor.moment1 + tensor.moment2;
@@ -115,7 +120,7 @@ BOOST_AUTO_TEST_CASE(one_rank_that_wants_to_stop_stops_the_team) {
   const bool ran =
       trainer.run([&](const pg::train::Progress& p) { return !(last && p.step == 7); }, record);
   BOOST_TEST(!ran);
-  BOOST_TEST(record.train_step.size() == 7U);
+  BOOST_TEST(record.train_step.size() == 8U);  // the step is finished first
 }
 
 BOOST_AUTO_TEST_CASE(a_team_diverges_together) {
@@ -129,4 +134,46 @@ BOOST_AUTO_TEST_CASE(a_team_diverges_together) {
   for (const std::string& reason : world().all_gather(record.summary.reason)) {
     BOOST_TEST(reason == record.summary.reason);
   }
+}
+
+BOOST_AUTO_TEST_CASE(a_trial_goes_on_as_if_nothing_had_been) {
+  const auto s = settings(19, 4);
+  const auto alone = pg::comm::Communicator::alone();
+  const std::string straight = numbers(s, alone);
+  std::optional<pg::testing::ScratchFolder> mine;
+  if (world().rank() == 0) mine.emplace();
+  const std::filesystem::path folder = world().broadcast(mine ? mine->path().string() : "");
+  const auto say = [](const std::string& text) { BOOST_TEST_MESSAGE(text); };
+
+  // Stopped twice on the team, at a step without and with a validation; ended by one rank alone.
+  for (const std::int64_t stop : {7, 20}) {
+    pg::checkpoint::Store store(folder, {}, world(), say);
+    pg::record::TrialRecord record;
+    pg::train::Trainer trainer(s, corpus(), world());
+    const auto until = [&](const pg::train::Progress& p) { return p.step < stop - 1; };
+    BOOST_TEST(!trainer.run(until, record, &store));
+    BOOST_TEST(record.summary.steps == stop);
+  }
+  world().wait_for_all([] {});
+  BOOST_TEST(pg::checkpoint::list(folder).size() == 2U);
+  world().wait_for_all([] {});
+  if (world().rank() == 0) {
+    pg::checkpoint::Store store(folder, {}, alone, say);
+    BOOST_TEST((numbers(s, alone, &store) == straight));
+    // The last generation is the trial's end: going on from it changes nothing.
+    BOOST_TEST(pg::checkpoint::list(folder).front().step == s.train.steps);
+    pg::checkpoint::Store again(folder, {}, alone, say);
+    BOOST_TEST((numbers(s, alone, &again) == straight));
+    // It belongs to this trial.
+    auto other = s;
+    other.optimizer.lr = 2e-2;
+    pg::checkpoint::Store wrong(folder, {}, alone, say);
+    pg::record::TrialRecord record;
+    pg::train::Trainer trainer(other, corpus(), alone);
+    BOOST_CHECK_EXCEPTION(trainer.run([](const auto&) { return true; }, record, &wrong),
+                          pg::InvalidInput, [](const auto& error) {
+                            return std::string(error.what()).find("lr") != std::string::npos;
+                          });
+  }
+  world().wait_for_all([] {});
 }
