@@ -68,15 +68,33 @@ void print_plan(const pg::study::Plan& plan, const std::string& format) {
   fmt::print("{}", format == "json" ? pg::study::plan_json(plan) : pg::study::plan_text(plan));
 }
 
+/// For a failure that is being handled: the other ranks may be inside a collective or a trial, so
+/// they are ended without another collective. Returns only where there are no others.
+void end_all_ranks(pg::comm::Session& session) {
+  if (session.world().size() == 1) return;
+  const pg::Failure failure = pg::describe_current_exception();
+  session.recorder().said(pg::comm::Said::failure);
+  fmt::print(stderr, "pgmpi: {}\n  by {}\n", failure.message,
+             pg::comm::describe(session.recorder().snapshot()));
+  std::fflush(nullptr);
+  pg::comm::Session::abort(static_cast<int>(failure.code));
+}
+
 void plan(const Arguments& arguments, const pg::config::Study& study) {
   if (arguments.ranks == 0) return print_plan(pg::study::make_plan(study), arguments.format);
-  std::optional<pg::comm::Session> session;
-  if (under_launcher()) session.emplace();
-  const pg::comm::Communicator alone = pg::comm::Communicator::alone();
-  const pg::comm::Communicator& world = session ? session->world() : alone;
-  const pg::comm::Teams teams(world);
-  const auto result = pg::study::make_plan(study, arguments.ranks, world, teams);
-  if (world.rank() == 0) print_plan(result, arguments.format);
+  const auto on = [&](const pg::comm::Communicator& world) {
+    const pg::comm::Teams teams(world);
+    const auto result = pg::study::make_plan(study, arguments.ranks, world, teams);
+    if (world.rank() == 0) print_plan(result, arguments.format);
+  };
+  if (!under_launcher()) return on(pg::comm::Communicator::alone());
+  pg::comm::Session session;
+  try {
+    on(session.world());
+  } catch (...) {
+    end_all_ranks(session);
+    throw;
+  }
 }
 
 std::filesystem::path folder_of(const Arguments& arguments, const pg::config::Study& study) {
@@ -164,14 +182,8 @@ pg::ExitCode act(const Arguments& arguments, const std::string& command_line) {
   try {
     return run(arguments, study, command_line, session, watchdog);
   } catch (...) {
-    // The other ranks may be inside a collective or a trial: end them without another collective.
-    const pg::Failure failure = pg::describe_current_exception();
-    if (session.world().size() == 1) throw;
-    session.recorder().said(pg::comm::Said::failure);
-    fmt::print(stderr, "pgmpi: {}\n  by {}\n", failure.message,
-               pg::comm::describe(session.recorder().snapshot()));
-    std::fflush(nullptr);
-    pg::comm::Session::abort(static_cast<int>(failure.code));
+    end_all_ranks(session);
+    throw;
   }
 }
 

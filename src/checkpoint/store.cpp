@@ -68,7 +68,10 @@ std::optional<Generation> Store::newest() {
     return std::nullopt;
   }
   std::optional<Generation> generation(folder_ / words[1]);
-  good_.insert(generation->content().step);
+  // The older ones were good when they were written; who goes back to one checks it then.
+  for (const File& file : list(folder_)) {
+    if (file.step <= generation->content().step) good_.insert(file.step);
+  }
   return generation;
 }
 
@@ -78,7 +81,24 @@ bool Store::is_time() const {
 }
 
 bool Store::is_due(std::int64_t step) const {
-  return policy_.interval > 0 && step % policy_.interval == 0;
+  const auto is_multiple = [&](std::int64_t of) { return of > 0 && step % of == 0; };
+  return is_multiple(policy_.interval) || is_multiple(rollback_interval_);
+}
+
+std::optional<Generation> Store::go_back(std::int64_t step) {
+  finish();
+  std::optional<std::int64_t> target;
+  for (const std::int64_t good : good_) {
+    if (good <= step && rollback_interval_ > 0 && good % rollback_interval_ == 0) target = good;
+  }
+  if (!target) return std::nullopt;
+  good_.erase(good_.upper_bound(*target), good_.end());
+  if (team_.rank() == 0) {
+    for (const File& file : list(folder_)) {
+      if (file.step > *target) fs::remove(file.path);
+    }
+  }
+  return std::optional<Generation>(folder_ / file_name(*target));
 }
 
 void Store::begin(const Content& content, const std::vector<std::span<const std::byte>>& data) {
@@ -119,10 +139,17 @@ void Store::prune() const {
   constexpr std::size_t kNewest = 2;
   if (good_.size() < kNewest) return;
   const std::int64_t oldest = *std::next(good_.rbegin(), kNewest - 1);
+  std::set<std::int64_t> to_go_back_to;
+  for (auto step = good_.rbegin(); step != good_.rend() && rollback_interval_ > 0; ++step) {
+    if (*step % rollback_interval_ == 0 && to_go_back_to.size() < kNewest) {
+      to_go_back_to.insert(*step);
+    }
+  }
   for (const File& file : list(folder_)) {
     const bool is_marked = policy_.keep_every > 0 && file.step % policy_.keep_every == 0;
     std::error_code ignored;  // one too many harms nobody
-    if (file.step < oldest && !is_marked) fs::remove(file.path, ignored);
+    if (file.step < oldest && !is_marked && !to_go_back_to.contains(file.step))
+      fs::remove(file.path, ignored);
   }
 }
 

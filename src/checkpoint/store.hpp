@@ -36,6 +36,14 @@ class Store {
   /// damaged, unless the policy says to start again.
   std::optional<Generation> newest();
 
+  /// From now on one is written after every `interval` steps, in every run alike, and the newest
+  /// two of these stay, too: a trial may go back to them. 0: none.
+  void allow_rollback(std::int64_t interval) { rollback_interval_ = interval; }
+  /// The newest of these that is not after `step`; waits for what is being written first, and
+  /// removes everything that is newer, which is no longer part of the trial. Collective. Nothing
+  /// where there is none.
+  std::optional<Generation> go_back(std::int64_t step);
+
   /// Whether it is time for a generation by the clock of this rank.
   [[nodiscard]] bool is_time() const;
   /// Whether every run writes one after this step.
@@ -59,6 +67,7 @@ class Store {
 
   std::filesystem::path folder_;
   Policy policy_;
+  std::int64_t rollback_interval_ = 0;
   const comm::Communicator& team_;
   std::function<void(const std::string&)> say_;
   std::set<std::int64_t> good_;  ///< steps that are known to be on disk and whole

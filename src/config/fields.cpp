@@ -247,6 +247,16 @@ void describe_settings(Builder& b, Settings& s) {
   b.add("sequences", s.eval.sequences, kNotNegative, "validation sequences; 0: the whole split");
   b.add("converged_sd", s.eval.converged_sd, kPositive,
         "limit of the training loss's standard deviation over the tail");
+  b.group("anomaly");
+  b.add("spike", s.anomaly.spike, kNotNegative,
+        "a loss this many standard deviations above the mean of the last 64 steps is an anomaly, "
+        "as one that is not finite always is; 0: only that");
+  b.add("skips", s.anomaly.skips, kNotNegative, "steps in a row that an anomaly may skip");
+  b.add("rollbacks", s.anomaly.rollbacks, kNotNegative,
+        "times that a trial may go back to a generation and pass over the batches since; after "
+        "that it has diverged");
+  b.add("rollback_interval", s.anomaly.rollback_interval, kNotNegative,
+        "steps between the generations that a trial may go back to");
 }
 
 }  // namespace
@@ -318,6 +328,11 @@ std::vector<std::string> contradictions(const Settings& s) {
   if (s.eval.tail_steps > s.train.steps) {
     found.push_back(fmt::format("eval.tail_steps = {} exceeds train.steps = {}", s.eval.tail_steps,
                                 s.train.steps));
+  }
+  if (s.anomaly.rollbacks > 0 && s.anomaly.rollback_interval == 0) {
+    found.push_back(
+        "anomaly.rollback_interval = 0 with anomaly.rollbacks above 0; expected the steps between "
+        "the generations to go back to");
   }
   if (s.gate.unit == "gelu" && s.gate.form != "self_gate") {
     found.push_back("gate.form = anchored has no effect with gate.unit = gelu; expected self_gate");

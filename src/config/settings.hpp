@@ -70,6 +70,15 @@ struct EvalSettings {
   double converged_sd = 0.01;
 };
 
+/// What happens where a loss or a gradient is not finite or a loss leaps: skip the step, else go
+/// back to a generation and pass over the batches since, else end the trial as diverged.
+struct AnomalySettings {
+  double spike = 0;
+  std::int64_t skips = 0;
+  std::int64_t rollbacks = 0;
+  std::int64_t rollback_interval = 0;
+};
+
 /// Every setting of one trial, resolved.
 struct Settings {
   ModelSettings model;
@@ -79,6 +88,7 @@ struct Settings {
   ScheduleSettings schedule;
   TrainSettings train;
   EvalSettings eval;
+  AnomalySettings anomaly;
 };
 
 /// A setting that varies: its path and its values as they are written in the study.

@@ -51,6 +51,13 @@ void visit_series(Record& r, Visitor&& visit) {
   visit("validation/loss", r.val_loss);
 }
 
+template <typename Record, typename Visitor>
+void visit_events(Record& r, Visitor&& visit) {
+  visit("events/step", r.event_step);
+  visit("events/kind", r.event_kind);
+  visit("events/target", r.event_target);
+}
+
 void read_into(const h5::Reader& file, const char* name, double& value) {
   value = file.real(name);
 }
@@ -100,6 +107,7 @@ void write_trial(const std::filesystem::path& file, const TrialRecord& record) {
     out.attribute("settings", record.settings_yaml);
     out.attribute("corpus_sha256", record.corpus_sha256);
     visit_series(record, [&](const char* name, const auto& values) { out.dataset(name, values); });
+    visit_events(record, [&](const char* name, const auto& values) { out.dataset(name, values); });
     out.close();
   }
   (void)read_trial(pending.path());  // what cannot be read back must not replace anything
@@ -135,9 +143,14 @@ TrialRecord read_trial(const std::filesystem::path& file) {
   record.settings_yaml = in.text("settings");
   record.corpus_sha256 = in.text("corpus_sha256");
   visit_series(record, [&](const char* name, auto& values) { read_into(in, name, values); });
+  if (version >= 3) {
+    visit_events(record, [&](const char* name, auto& values) { read_into(in, name, values); });
+  }
   const std::size_t steps = record.train_step.size();
   if (record.train_loss.size() != steps || record.grad_norm.size() != steps ||
-      record.lr.size() != steps || record.val_loss.size() != record.val_step.size()) {
+      record.lr.size() != steps || record.val_loss.size() != record.val_step.size() ||
+      record.event_kind.size() != record.event_step.size() ||
+      record.event_target.size() != record.event_step.size()) {
     throw_data(file.string() + ": its time series differ in length", "one value per step",
                "run the study again");
   }

@@ -49,6 +49,8 @@ struct TrialSummary {
   std::string launch;                   ///< id of the launch in provenance.json that trained it
 };
 
+enum class EventKind : std::int64_t { skip = 0, rollback = 1 };
+
 /// Everything that metrics.h5 holds.
 struct TrialRecord {
   TrialSummary summary;
@@ -60,9 +62,15 @@ struct TrialRecord {
   std::vector<double> lr;
   std::vector<std::int64_t> val_step;
   std::vector<double> val_loss;  ///< mean over the fixed validation set
+
+  /// What was done about anomalies, in order: at which step (1-based), what (EventKind), and the
+  /// step of the generation that the trial went back to (0 for a skip).
+  std::vector<std::int64_t> event_step;
+  std::vector<std::int64_t> event_kind;
+  std::vector<std::int64_t> event_target;
 };
 
-inline constexpr std::int64_t kTrialFormatVersion = 2;
+inline constexpr std::int64_t kTrialFormatVersion = 3;
 
 /// Writes metrics.h5 aside, re-reads it, renames it into place; then the trial counts. IoError.
 void write_trial(const std::filesystem::path& file, const TrialRecord& record);

@@ -82,6 +82,7 @@ class ChunkTimer {
  private:
   train::Timing run(std::int64_t steps) {
     settings_.train.steps = steps;
+    settings_.anomaly = {};
     settings_.eval.interval = settings_.eval.tail_interval = steps;
     record::TrialRecord record;
     const auto alone = comm::Communicator::alone();

@@ -134,6 +134,7 @@ class Prover {
     settings_ = trial.settings;
     settings_.train.steps = std::min(steps, settings_.train.steps);
     settings_.train.reproducible = "strict";
+    settings_.anomaly.rollbacks = 0;  // needs generations, which only some of the cases write
     settings_.eval.interval = std::max<std::int64_t>(1, settings_.train.steps / 4);
     if (settings_.train.steps < 3) {
       throw_settings(fmt::format("--prove: {} steps", settings_.train.steps),

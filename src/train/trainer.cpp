@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cmath>
 #include <span>
+#include <tuple>
 #include <vector>
 
 #include "base/text.hpp"
@@ -50,6 +51,23 @@ void summarise(record::TrialRecord& record, const config::Settings& s) {
   summary.drift_p = training.drift_p;
   const bool still_falling = training.drift_per_step < 0 && training.drift_p < 0.05;
   summary.converged = training.sd < s.eval.converged_sd && !still_falling;
+}
+
+/// What is wrong with a step, if anything. Only losses that nothing was wrong with are compared
+/// with.
+std::string anomaly_in(double loss, double grad_norm, double spike,
+                       const std::vector<double>& earlier) {
+  if (!std::isfinite(loss)) return "non-finite training loss";
+  if (!std::isfinite(grad_norm)) return "non-finite gradient";
+  constexpr std::size_t kWindow = 64;
+  if (spike <= 0 || earlier.size() < kWindow) return {};
+  double mean = 0;
+  double squares = 0;
+  const auto window = std::span(earlier).last(kWindow);
+  for (const double x : window) mean += x / kWindow;
+  for (const double x : window) squares += (x - mean) * (x - mean) / (kWindow - 1);
+  if (loss <= mean + spike * std::sqrt(squares)) return {};
+  return fmt::format("training loss of {:.4g} after a mean of {:.4g}", loss, mean);
 }
 
 const data::Corpus& long_enough(const data::Corpus& corpus, const config::Settings& s) {
@@ -121,6 +139,9 @@ bool Trainer::run(const Observer& observer, record::TrialRecord& record, checkpo
   record.corpus_sha256 = corpus_.sha256;
 
   if (store != nullptr) {
+    if (settings_.anomaly.rollbacks > 0) {
+      store->allow_rollback(settings_.anomaly.rollback_interval);
+    }
     if (const auto generation = store->newest()) restore(*generation, record);
   }
   if (!train_from(summary.steps, observer, record, store)) return false;
@@ -140,7 +161,7 @@ bool Trainer::run(const Observer& observer, record::TrialRecord& record, checkpo
 bool Trainer::train_from(std::int64_t first_step, const Observer& observer,
                          record::TrialRecord& record, checkpoint::Store* store) {
   const std::int64_t last_step = settings_.train.steps;
-  for (std::int64_t step = first_step; step < last_step; ++step) {
+  for (std::int64_t step = first_step; step < last_step; step = record.summary.steps) {
     compute_chunks(step, observer);
     BatchGradient::Votes mine{.stop = wants_stop_ ? 1 : 0};
     if (store != nullptr) {
@@ -150,7 +171,9 @@ bool Trainer::train_from(std::int64_t first_step, const Observer& observer,
     const auto sum = batch_gradient_.finish(mine);
     const BatchGradient::Votes& all = sum.votes;
     if (store != nullptr && all.written == team_.size()) store->commit();
-    if (!update(step, sum, record) || !validate(step + 1, observer, record)) break;
+    const Outcome outcome = update(step, sum, record, store);
+    if (outcome == Outcome::went_back) continue;
+    if (outcome == Outcome::diverged || !validate(step + 1, observer, record)) break;
     const bool ends = step + 1 == last_step;
     const bool stops = all.stop > 0 && !ends;
     if (store != nullptr && (stops || ends || all.save > 0 || store->is_due(step + 1))) {
@@ -185,7 +208,7 @@ void Trainer::compute_chunks(std::int64_t step, const Observer& observer) {
       const std::int64_t last = std::min((i + 1) * chunk, batch);
       positions.clear();
       for (std::int64_t slot = i * chunk; slot < last; ++slot) {
-        positions.push_back(sampler_.position(step, slot, batch));
+        positions.push_back(sampler_.position(step + data_shift_, slot, batch));
       }
       const auto [inputs_bt, targets_bt] = reader_.read(positions);
       batch_gradient_.begin_chunk();
@@ -201,9 +224,9 @@ void Trainer::compute_chunks(std::int64_t step, const Observer& observer) {
   }
 }
 
-/// One optimizer step and its line in the record; false if the trial has diverged.
-bool Trainer::update(std::int64_t step, const BatchGradient::Sum& sum,
-                     record::TrialRecord& record) {
+/// One optimizer step and its line in the record, or what is done instead.
+Trainer::Outcome Trainer::update(std::int64_t step, const BatchGradient::Sum& sum,
+                                 record::TrialRecord& record, checkpoint::Store* store) {
   const Stopwatch watch(update_seconds_);
   const config::OptimizerSettings& o = settings_.optimizer;
   // The sums become the gradient and the loss of the mean by division by the number of targets.
@@ -211,12 +234,9 @@ bool Trainer::update(std::int64_t step, const BatchGradient::Sum& sum,
       static_cast<double>(settings_.train.batch * settings_.data.sequence_length);
   const double loss = sum.loss / n_targets;
   const double grad_norm = sum.norm / n_targets;
-  if (!std::isfinite(loss) || !std::isfinite(grad_norm)) {
-    record.summary.status = record::TrialStatus::diverged;
-    record.summary.reason = fmt::format(
-        "non-finite {} at step {}", std::isfinite(loss) ? "gradient" : "training loss", step + 1);
-    return false;
-  }
+  const auto what = anomaly_in(loss, grad_norm, settings_.anomaly.spike, record.train_loss);
+  if (!what.empty()) return act_on_anomaly(step, what, record, store);
+  n_skips_ = 0;
   const bool clipped = o.clip > 0 && grad_norm > o.clip;
   n_clipped_ += clipped ? 1 : 0;
   const double scale = (clipped ? o.clip / grad_norm : 1.0) / n_targets;
@@ -229,7 +249,45 @@ bool Trainer::update(std::int64_t step, const BatchGradient::Sum& sum,
   record.train_loss.push_back(loss);
   record.grad_norm.push_back(grad_norm);
   record.lr.push_back(lr);
-  return true;
+  return Outcome::done;
+}
+
+/// A function of what every rank has alike, so all do the same; and of nothing that an interruption
+/// changes, so a trial that goes on from an older generation decides as it did before.
+Trainer::Outcome Trainer::act_on_anomaly(std::int64_t step, const std::string& what,
+                                         record::TrialRecord& record, checkpoint::Store* store) {
+  const auto note = [&](record::EventKind kind, std::int64_t target) {
+    record.event_step.push_back(step + 1);
+    record.event_kind.push_back(static_cast<std::int64_t>(kind));
+    record.event_target.push_back(target);
+  };
+  if (n_skips_ < settings_.anomaly.skips) {
+    ++n_skips_;
+    note(record::EventKind::skip, 0);
+    record.summary.steps = step + 1;
+    return Outcome::skipped;
+  }
+  if (store != nullptr && n_rollbacks_ < settings_.anomaly.rollbacks) {
+    if (const auto generation = store->go_back(step)) {
+      const std::int64_t target = generation->content().step;
+      note(record::EventKind::rollback, target);
+      // What was learnt on the way stays; the rest is as it was then.
+      const std::int64_t n_rollbacks = n_rollbacks_ + 1;
+      const std::int64_t shift = data_shift_ + step + 1 - target;
+      const double earlier_seconds = earlier_seconds_;
+      const auto events = std::tuple(record.event_step, record.event_kind, record.event_target);
+      restore(*generation, record);
+      std::tie(record.event_step, record.event_kind, record.event_target) = events;
+      n_rollbacks_ = n_rollbacks;
+      data_shift_ = shift;
+      n_skips_ = 0;
+      earlier_seconds_ = earlier_seconds;
+      return Outcome::went_back;
+    }
+  }
+  record.summary.status = record::TrialStatus::diverged;
+  record.summary.reason = fmt::format("{} at step {}", what, step + 1);
+  return Outcome::diverged;
 }
 
 /// The validation that is due after `step` steps, if any; false if the trial has diverged.

@@ -81,8 +81,12 @@ class Trainer {
   [[nodiscard]] double seconds() const;
   bool train_from(std::int64_t first_step, const Observer& observer, record::TrialRecord& record,
                   checkpoint::Store* store);
+  enum class Outcome { done, skipped, went_back, diverged };
+  Outcome act_on_anomaly(std::int64_t step, const std::string& what, record::TrialRecord& record,
+                         checkpoint::Store* store);
   void compute_chunks(std::int64_t step, const Observer& observer);
-  bool update(std::int64_t step, const BatchGradient::Sum& sum, record::TrialRecord& record);
+  Outcome update(std::int64_t step, const BatchGradient::Sum& sum, record::TrialRecord& record,
+                 checkpoint::Store* store);
   bool validate(std::int64_t step, const Observer& observer, record::TrialRecord& record);
   void tick(std::int64_t step, const Observer& observer);
   void measure();
@@ -100,7 +104,11 @@ class Trainer {
   BatchGradient batch_gradient_;
 
   bool wants_stop_ = false;
-  std::int64_t tokens_ = 0;     ///< by this rank in this launch
+  std::int64_t tokens_ = 0;  ///< by this rank in this launch
+  /// Step t trains on the batch of step t + this: what was passed over.
+  std::int64_t data_shift_ = 0;
+  std::int64_t n_skips_ = 0;  ///< in a row, up to now
+  std::int64_t n_rollbacks_ = 0;
   double earlier_seconds_ = 0;  ///< of earlier launches
   std::chrono::steady_clock::time_point started_;
   std::int64_t n_clipped_ = 0;  ///< steps

@@ -30,6 +30,9 @@ void for_each_series(Record& record, const Visit& visit) {
   visit("log/lr", Type::float64, record.lr);
   visit("log/val_step", Type::int64, record.val_step);
   visit("log/val_loss", Type::float64, record.val_loss);
+  visit("events/step", Type::int64, record.event_step);
+  visit("events/kind", Type::int64, record.event_kind);
+  visit("events/target", Type::int64, record.event_target);
 }
 
 std::string alphabet_hash(const data::Corpus& corpus) {
@@ -62,7 +65,11 @@ void Trainer::save(checkpoint::Store& store, const record::TrialRecord& record) 
   content.texts = {{"settings", record.settings_yaml},
                    {"corpus_sha256", corpus_.sha256},
                    {"alphabet_sha256", alphabet_hash(corpus_)}};
-  content.integers = {{"n_clipped", n_clipped_}, {"elapsed_ms", std::llround(1e3 * seconds())}};
+  content.integers = {{"n_clipped", n_clipped_},
+                      {"data_shift", data_shift_},
+                      {"n_skips", n_skips_},
+                      {"n_rollbacks", n_rollbacks_},
+                      {"elapsed_ms", std::llround(1e3 * seconds())}};
   std::vector<std::span<const std::byte>> data;
   // On the CPU these are the tensors themselves; the store copies its share before it returns.
   const at::Tensor values = parameters_.values().cpu();
@@ -134,6 +141,9 @@ void Trainer::restore(const checkpoint::Generation& generation, record::TrialRec
   });
   record.summary.steps = content.step;
   n_clipped_ = number("n_clipped");
+  data_shift_ = number("data_shift");
+  n_skips_ = number("n_skips");
+  n_rollbacks_ = number("n_rollbacks");
   earlier_seconds_ = 1e-3 * static_cast<double>(number("elapsed_ms"));
 }
 

@@ -57,6 +57,7 @@ start hanging "${team[@]}" --hang-timeout 3
 kill -STOP "$victim"
 ended 70 137
 says 'no progress|waiting for rank'
+says "rank [01] of 2 on .* \\(pid $victim\\): trial b0064_lr0.001_s42, step [0-9]+ of 100000, .*its process is paused"
 says 'b0064_lr0.001_s42, step [0-9]+ of 100000'
 kill -KILL "$victim" 2> /dev/null
 

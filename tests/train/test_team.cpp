@@ -1,6 +1,7 @@
 // Promise P1: the same bits on 1, 2, 4 and 8 ranks.
 #define BOOST_TEST_MODULE team
 #include <boost/test/unit_test.hpp>
+#include <cmath>
 #include <limits>
 #include <optional>
 #include <vector>
@@ -176,4 +177,79 @@ BOOST_AUTO_TEST_CASE(a_trial_goes_on_as_if_nothing_had_been) {
                           });
   }
   world().wait_for_all([] {});
+}
+
+BOOST_AUTO_TEST_CASE(anomalies_are_met_the_same_way_after_an_interruption) {
+  auto s = settings(19, 4);
+  s.train.steps = 160;
+  s.eval.interval = 40;
+  s.optimizer.lr = 0.05;
+  s.anomaly = {.spike = 1.5, .skips = 1, .rollbacks = 2, .rollback_interval = 10};
+  std::optional<pg::testing::ScratchFolder> mine;
+  if (world().rank() == 0) mine.emplace();
+  const std::filesystem::path folder = world().broadcast(mine ? mine->path().string() : "");
+  const auto alone = pg::comm::Communicator::alone();
+  const auto say = [](const std::string& text) { BOOST_TEST_MESSAGE(text); };
+  struct Run {
+    std::string numbers;
+    pg::record::TrialRecord record;
+  };
+  const auto run = [&](const std::string& name, const pg::comm::Communicator& team,
+                       std::vector<std::int64_t> stops) {
+    for (stops.push_back(-1);; stops.erase(stops.begin())) {
+      pg::checkpoint::Store store(folder / name, {}, team, say);
+      Run r;
+      pg::train::Trainer trainer(s, corpus(), team);
+      std::int64_t calls = 0;  // not steps: a trial that went back meets the same step again
+      const auto observer = [&](const pg::train::Progress&) { return ++calls != stops.front(); };
+      if (trainer.run(observer, r.record, &store)) {
+        r.numbers = r.record.summary.parameter_hash;
+        for (const auto& t : trainer.hashes()) r.numbers += t.value + t.moment1 + t.moment2;
+        return r;
+      }
+      world().wait_for_all([] {});
+    }
+  };
+  std::optional<Run> straight;
+  if (world().rank() == 0) straight = run("straight", alone, {});
+  world().wait_for_all([] {});
+  const Run cut = run("cut", world(), {31, 57, 111});
+  world().wait_for_all([] {});
+  if (world().rank() != 0) return;
+  const auto& record = straight->record;
+  const auto count = [&](pg::record::EventKind kind) {
+    return std::count(record.event_kind.begin(), record.event_kind.end(),
+                      static_cast<std::int64_t>(kind));
+  };
+  BOOST_TEST(count(pg::record::EventKind::skip) > 0);
+  BOOST_TEST(count(pg::record::EventKind::rollback) > 0);
+  for (std::size_t i = 0; i < record.event_step.size(); ++i) {
+    BOOST_TEST_MESSAGE("step " << record.event_step[i] << " kind " << record.event_kind[i] << " to "
+                               << record.event_target[i]);
+    if (record.event_kind[i] == 1) {
+      BOOST_TEST(record.event_target[i] % 10 == 0);
+      BOOST_TEST(record.event_target[i] < record.event_step[i]);
+    }
+  }
+  BOOST_TEST((cut.numbers == straight->numbers));
+  BOOST_TEST((cut.record.event_step == record.event_step));
+  BOOST_TEST((cut.record.event_kind == record.event_kind));
+  BOOST_TEST((cut.record.event_target == record.event_target));
+  BOOST_TEST((cut.record.train_loss == record.train_loss));
+  BOOST_TEST((cut.record.val_loss == record.val_loss));
+  for (const double loss : record.train_loss) BOOST_TEST(std::isfinite(loss));
+}
+
+BOOST_AUTO_TEST_CASE(without_a_ladder_the_first_anomaly_ends_the_trial) {
+  auto s = settings(19, 4);
+  s.train.steps = 160;
+  s.eval.interval = 40;
+  s.optimizer.lr = 0.05;
+  s.anomaly.spike = 1.5;
+  pg::record::TrialRecord record;
+  pg::train::Trainer trainer(s, corpus(), world());
+  BOOST_TEST(trainer.run([](const auto&) { return true; }, record));
+  BOOST_TEST((record.summary.status == pg::record::TrialStatus::diverged));
+  BOOST_TEST(record.summary.reason.find("after a mean of") != std::string::npos);
+  BOOST_TEST(record.event_step.empty());
 }
