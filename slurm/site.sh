@@ -19,5 +19,6 @@ PG_CONTAINER=()
 # Runs at the start of a job, on its first node.
 site_environment() {
   # module load gcc openmpi hdf5-parallel
+  # export OMPI_MCA_osc=^ucx  # Debian's Open MPI without a fast network: else "MPI_Win_allocate failed"
   :
 }
