@@ -17,7 +17,8 @@ packages=(
 )
 test_packages=(
   python3 python3-torch                        # the independent truth for the training step
-  clang-format                                 # the format of the sources
+  clang-format shellcheck                      # the format of the sources; mistakes in the scripts
+  munge slurmctld slurmd slurm-client          # a Slurm on this machine, for the job scripts
 )
 
 case "${1:-}" in
