@@ -68,6 +68,7 @@ PreemptMode=REQUEUE
 GresTypes=gpu
 NodeName=n[1-$nodes] NodeAddr=127.0.0.1 Port=$((port + 1))-$((port + nodes)) CPUs=64 RealMemory=65536 Gres=gpu:8
 PartitionName=normal Nodes=ALL Default=YES PriorityTier=10 GraceTime=20
+# Who is preempted here has KillWait, and no time before.
 PartitionName=abrupt Nodes=ALL PriorityTier=10
 PartitionName=urgent Nodes=ALL PriorityTier=100 PreemptMode=OFF
 CONF

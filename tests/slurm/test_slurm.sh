@@ -64,6 +64,11 @@ ended_with() {
     tail -n 30 "$name.log"
   fi
 }
+# preempt JOB: a job of a higher partition takes its node for a second.
+preempt() {
+  submit urgent --partition=urgent --nodelist="$(field "$1" NodeList)" --exclusive --wrap 'sleep 1'
+  ended_with "$job" urgent COMPLETED 0:0
+}
 hashes() {
   python3 -c "
 import csv, sys
@@ -120,8 +125,7 @@ grid=$job
 submit post --dependency="afterok:$grid" --kill-on-invalid-dep=yes "$slurm/post.sh" preempted
 post=$job
 until_true "the first trial" more_than preempted 0
-submit urgent --partition=urgent --nodes=4 --exclusive --wrap 'sleep 1'
-ended_with "$job" urgent COMPLETED 0:0
+preempt "$grid"
 until_true "the second launch" restarted "$grid" 1
 is "$post" PENDING || fail "post.sh did not wait"
 until_true "more trials" more_than preempted "$(count preempted)"
@@ -136,6 +140,13 @@ ended_with "$post" post COMPLETED 0:0
 step "out of time: a limit of one minute, told 30 s before"
 submit limit --time=1 --signal=B:USR1@30 -n 1 "$slurm/grid.sh" small.yaml --run-dir limit "${settings[@]}"
 limit=$job
+
+step "beside it: preempted without grace, by Slurm's own requeueing"
+submit abrupt --partition=abrupt "${small[@]}" --run-dir abrupt --set train.steps=1000
+abrupt=$job
+until_true "the first trial" more_than abrupt 0
+preempt "$abrupt"
+ended_with "$abrupt" abrupt COMPLETED 0:0 1 "stopped early"
 
 step "beside it: mpirun in place of srun"
 PG_LAUNCHER=mpirun submit mpirun "${small[@]}" --run-dir mpirun --set train.steps=1000
