@@ -20,7 +20,7 @@ export SLURM_PMIX_FENCE=ring
 # Since 22.05 srun does not read what sbatch was told.
 if [ -n "${SLURM_CPUS_PER_TASK:-}" ]; then export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK; fi
 
-# Slurm before 23.02 does not say when a job ends; a value from the shell that submitted is another job's.
+# Slurm 22.05 does not say when a job ends; a value from the shell that submitted is another job's.
 export_end_of_job() {
   local end
   unset SLURM_JOB_END_TIME
@@ -105,7 +105,8 @@ grid() {
     *) give_up 64 "PG_LAUNCHER is '$PG_LAUNCHER', expected srun or mpirun" ;;
   esac
   export_end_of_job
-  say "job $SLURM_JOB_ID, launch $((${SLURM_RESTART_COUNT:-0} + 1)), $SLURM_NTASKS tasks on $SLURM_JOB_NODELIST"
+  say "job $SLURM_JOB_ID, launch $((${SLURM_RESTART_COUNT:-0} + 1)), $SLURM_NTASKS tasks on $SLURM_JOB_NODELIST," \
+    "ends at ${SLURM_JOB_END_TIME:-no time that Slurm knows}"
   before=$(progress_of "$run")
   run_to_end "${launcher[@]}" "${PG_CONTAINER[@]}" "$PG_BIN/pgmpi" --grid "$study" "${options[@]}"
   code=$?

@@ -163,6 +163,8 @@ same_bits runs/small short
 
 ended_with "$limit" limit COMPLETED 0:0
 [ "$(field "$limit" Restarts)" -ge 1 ] || fail "the time limit never came"
+# The first launch knew its end: a minute after its start, in seconds since 1970.
+grep -m 1 -qE "launch 1, .* ends at [0-9]{10}$" limit.log || fail "the end of the job is not known"
 grep -q "told to stop" limit.log || fail "Slurm did not say that time runs out"
 same_bits limit
 step "done"
