@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by the scripts: what mpirun needs to know on one machine.
 export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1   # one thread a rank
 export OMPI_MCA_mpi_yield_when_idle=1             # ranks may outnumber cores

@@ -18,8 +18,9 @@ packages=(
 )
 test_packages=(
   python3 python3-torch                        # the independent truth for the training step
-  clang-format                                 # the format of the sources
+  clang-format shellcheck                      # the format of the sources; mistakes in the scripts
   python3-h5py hdf5-tools                      # other readers of the files
+  munge slurmctld slurmd slurm-client          # a Slurm on this machine, for the job scripts
 )
 
 case "${1:-}" in

@@ -12,7 +12,9 @@ constexpr int kSignals[] = {SIGTERM, SIGINT, SIGUSR1};
 
 void remember(int signal) {
   signals_received = signals_received + 1;
-  if (signals_received > 1) {
+  // Slurm sends SIGTERM to the rank and to srun, which passes it on; mpirun repeats it after a
+  // second. Both send SIGKILL in the end: until then there is time to save.
+  if (signal == SIGINT && signals_received > 1) {
     std::signal(signal, SIG_DFL);
     std::raise(signal);
   }

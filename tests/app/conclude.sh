@@ -36,7 +36,7 @@ for optimum in fit["optima"]:
 PY
 
 # A damaged result: named, left out, the report still written, exit code 65; training repairs it.
-victim=$(ls -d "$run"/trials/b0008_*/ | head -n 1)metrics.h5
+victim=$(find "$run/trials" -path '*/b0008_*/metrics.h5' | sort | head -n 1)
 printf 'x' | dd of="$victim" bs=1 seek=3000 conv=notrunc 2> /dev/null
 rm "$run/RESULTS.md"
 expect 65 "$(basename "$(dirname "$victim")")" "$pgpost" fit "$run"

@@ -31,6 +31,7 @@ ended() {
   for _ in $(seq 200); do kill -0 "$launcher" 2> /dev/null || break; sleep 0.1; done
   if kill -0 "$launcher" 2> /dev/null; then
     fail "the program still runs"
+    # shellcheck disable=SC2046  # one word a child
     kill -KILL $(children) "$launcher"
   fi
   wait "$launcher" 2> /dev/null

@@ -81,6 +81,7 @@ grep -q '"state": "stopped"' "$work/stop/progress.json" || fail "progress.json d
 launcher=$!
 kept=$(count stop)
 for _ in $(seq 600); do [ "$(count stop)" -gt "$kept" ] && break; sleep 0.05; done
+# shellcheck disable=SC2046  # one word a child
 kill -KILL $(cat /proc/$launcher/task/$launcher/children)
 wait $launcher 2> /dev/null
 [ "$(count stop)" -lt 6 ] || fail "the kill came after the end; nothing was shown"

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by the scripts here: run a command, look at its exit code and its words.
 set -uo pipefail
 : "${PG_BIN:?set by CTest}"
@@ -24,6 +25,7 @@ expect() {
 }
 
 # "${on[@]}" N COMMAND…: the command on N ranks.
+# shellcheck disable=SC2034
 on=(mpirun --oversubscribe -n)
 
 finish() {
