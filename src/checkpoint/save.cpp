@@ -1,14 +1,15 @@
 #include "checkpoint/save.hpp"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
-#include <new>
 #include <utility>
 
 #include "base/error.hpp"
@@ -41,8 +42,24 @@ std::string packed(const std::vector<Digest>& digests) {
 
 }  // namespace
 
+std::byte* CopyBuffer::get(std::int64_t bytes) {
+  if (bytes <= size_) return memory_.get();
+  memory_.reset();
+  size_ = 0;
+  if (!memory_allows(bytes)) return nullptr;
+  constexpr std::int64_t kHugePage = std::int64_t{2} << 20;
+  const std::int64_t size = (bytes + kHugePage - 1) / kHugePage * kHugePage;
+  memory_.reset(static_cast<std::byte*>(
+      std::aligned_alloc(static_cast<std::size_t>(kHugePage), static_cast<std::size_t>(size))));
+  if (!memory_) return nullptr;
+  ::madvise(memory_.get(), static_cast<std::size_t>(size), MADV_HUGEPAGE);
+  size_ = size;
+  return memory_.get();
+}
+
 Save::Save(std::filesystem::path target, const Content& content,
-           const std::vector<std::span<const std::byte>>& data, const comm::Communicator& team)
+           const std::vector<std::span<const std::byte>>& data, const comm::Communicator& team,
+           CopyBuffer& buffer)
     : target_(std::move(target)), pending_(target_), is_first_(team.rank() == 0) {
   const auto started = Clock::now();
   pending_ += ".pending";
@@ -55,17 +72,15 @@ Save::Save(std::filesystem::path target, const Content& content,
                  all.begin() + static_cast<std::ptrdiff_t>(n * (rank + 1) / size));
   std::int64_t my_bytes = 0;
   for (const Block& block : blocks_) my_bytes += block.size;
-  if (memory_allows(my_bytes)) {
-    copy_.reset(new (std::nothrow) std::byte[static_cast<std::size_t>(my_bytes)]);
-  }
-  std::byte* to = copy_.get();
+  std::byte* const copy = buffer.get(std::max<std::int64_t>(1, my_bytes));
+  std::byte* to = copy;
   for (const Block& block : blocks_) {
     require(static_cast<std::int64_t>(data[block.array].size()) ==
                 content.arrays[block.array].n_bytes(),
             "as many bytes as the shape says");
     auto from = data[block.array].subspan(static_cast<std::size_t>(block.begin),
                                           static_cast<std::size_t>(block.size));
-    if (copy_) {
+    if (copy != nullptr) {
       std::memcpy(to, from.data(), from.size());
       from = {to, from.size()};
       to += from.size();
@@ -82,7 +97,7 @@ Save::Save(std::filesystem::path target, const Content& content,
   front_ = make_front(content, digests);
   file_bytes_ = static_cast<std::int64_t>(front_.size());
   for (const ArraySpec& array : content.arrays) file_bytes_ += array.n_bytes();
-  const bool writes_now = !copy_ && my_bytes > 0;
+  const bool writes_now = copy == nullptr && my_bytes > 0;
   if (writes_now) {
     write_and_verify();
     state_ = State::written;
@@ -137,8 +152,16 @@ void Save::write_and_verify() {
     }
     write_at(file, std::as_bytes(std::span(front_)), 0, pending_);
   }
+  // The disk begins while the rest is still on its way to the system.
+  constexpr std::int64_t kPortion = std::int64_t{16} << 20;
+  std::int64_t handed_on = 0;
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     write_at(file, bytes_[i], begin + blocks_[i].offset, pending_);
+    const std::int64_t end = blocks_[i].offset + blocks_[i].size;
+    if (i == 0) handed_on = blocks_[i].offset;
+    if (end - handed_on < kPortion) continue;
+    (void)::sync_file_range(file.get(), begin + handed_on, end - handed_on, SYNC_FILE_RANGE_WRITE);
+    handed_on = end;
   }
   sync(file, pending_);
 

@@ -2,6 +2,7 @@
 
 #include <condition_variable>
 #include <cstddef>
+#include <cstdlib>
 #include <exception>
 #include <filesystem>
 #include <functional>
@@ -17,6 +18,21 @@
 
 namespace pg::checkpoint {
 
+/// Memory for the copies that generations are written from, kept from one to the next: most of the
+/// time that training stands still would go into getting it from the system.
+class CopyBuffer {
+ public:
+  /// At least this many bytes, uninitialised; null where the system has too little to spare.
+  std::byte* get(std::int64_t bytes);
+
+ private:
+  struct Free {
+    void operator()(std::byte* memory) const { std::free(memory); }
+  };
+  std::unique_ptr<std::byte, Free> memory_;
+  std::int64_t size_ = 0;
+};
+
 /// One generation on its way to the disk. Every rank of a team writes its share of the bytes into
 /// one file beside the target, syncs it, reads it again and compares; when all have, rank 0 renames
 /// it. The writing is done by a thread that sends no message, so training goes on meanwhile: only
@@ -25,9 +41,11 @@ namespace pg::checkpoint {
 class Save {
  public:
   /// `data`: the bytes of every array of `content`, in host memory; the same on every rank, and
-  /// free to change after the return. Collective over `team` (one small message). Throws IoError.
+  /// free to change after the return. `buffer` outlives this and serves nobody else meanwhile.
+  /// Collective over `team` (one small message). Throws IoError.
   Save(std::filesystem::path target, const Content& content,
-       const std::vector<std::span<const std::byte>>& data, const comm::Communicator& team);
+       const std::vector<std::span<const std::byte>>& data, const comm::Communicator& team,
+       CopyBuffer& buffer);
   /// Waits for the thread; removes what was not committed.
   ~Save();
   Save(const Save&) = delete;
@@ -64,7 +82,6 @@ class Save {
   std::vector<Block> blocks_;                      ///< mine
   std::vector<Digest> digests_;                    ///< of my blocks
   std::vector<std::span<const std::byte>> bytes_;  ///< of my blocks
-  std::unique_ptr<std::byte[]> copy_;
   std::function<void()> afterwards_;
   double stall_seconds_ = 0;
   double write_seconds_ = 0;

@@ -103,7 +103,7 @@ std::optional<Generation> Store::go_back(std::int64_t step) {
 
 void Store::begin(const Content& content, const std::vector<std::span<const std::byte>>& data) {
   finish();
-  save_.emplace(folder_ / file_name(content.step), content, data, team_);
+  save_.emplace(folder_ / file_name(content.step), content, data, team_, buffer_);
   step_ = content.step;
   is_committed_ = false;
   stall_seconds_ += save_->stall_seconds();

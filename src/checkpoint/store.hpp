@@ -73,6 +73,7 @@ class Store {
   std::set<std::int64_t> good_;  ///< steps that are known to be on disk and whole
   std::int64_t step_ = 0;        ///< of the one begun
   bool is_committed_ = true;
+  CopyBuffer buffer_;  ///< outlives save_
   std::optional<Save> save_;
   std::chrono::steady_clock::time_point last_;
   double slowest_seconds_ = 0;

@@ -71,7 +71,8 @@ void change_a_bit(const std::filesystem::path& path) {
     }
   }
   bytes.front().front() ^= std::byte{1};
-  checkpoint::Save save(path, content, {bytes.begin(), bytes.end()}, alone);
+  checkpoint::CopyBuffer buffer;
+  checkpoint::Save save(path, content, {bytes.begin(), bytes.end()}, alone, buffer);
   save.wait_written();
   save.commit({});
   save.wait_committed();

@@ -46,11 +46,11 @@ expect 0 "1 finished" "$pgmpi" --grid "$study" --run-dir "$work/other" "${trial[
 # killed_after DIR SECONDS: starts, kills; false if the run had ended before.
 killed_after() {
   "${on[@]}" 2 "$pgmpi" --grid "$study" --run-dir "$1" "${trial[@]}" "${often[@]}" > "$work/log" 2>&1 &
-  local launcher=$! ranks
+  local launcher=$! ranks=()
   sleep "$2"
-  ranks=$(tr ' ' '\n' < "/proc/$launcher/task/$launcher/children" 2> /dev/null | grep .)
-  [ $((RANDOM % 2)) -eq 0 ] && ranks=$(tail -n 1 <<< "$ranks")
-  [ -z "$ranks" ] || kill -KILL $ranks 2> /dev/null
+  read -ra ranks 2> /dev/null < "/proc/$launcher/task/$launcher/children"
+  [ $((RANDOM % 2)) -eq 0 ] && ranks=("${ranks[@]:0:1}")
+  [ ${#ranks[@]} -eq 0 ] || kill -KILL "${ranks[@]}" 2> /dev/null
   wait "$launcher" 2> /dev/null
   [ ! -e "$1/trials/$id/metrics.h5" ]
 }
@@ -83,7 +83,12 @@ launch_and() {  # launch_and COMMAND…: starts on two ranks, waits until it tra
   local got=$?
   [ "$got" -eq 75 ] || { fail "ended with $got, expected 75:"; tail -n 20 "$work/log"; }
 }
-signal() { kill "-$1" $(tr ' ' '\n' < "/proc/$launcher/task/$launcher/children" | grep .); }
+# shellcheck disable=SC2317  # launch_and calls it
+signal() {
+  local ranks
+  read -ra ranks < "/proc/$launcher/task/$launcher/children"
+  kill "-$1" "${ranks[@]}"
+}
 launch_and signal USR1
 first=$(newest "$stop_run")
 [ -n "$first" ] || fail "a stop left no generation"
