@@ -158,8 +158,7 @@ GenerationDiff diff_generations(const fs::path& path_a, const fs::path& path_b) 
                        [&](const auto& array) { return array.name == name; });
   };
   for (const auto& array : b.content().arrays) {
-    if (!has(a, array.name))
-      diff.arrays.push_back({array.name, "only in the second"});
+    if (!has(a, array.name)) diff.arrays.push_back({array.name, "only in the second"});
   }
   for (const std::string& name : names) {
     if (!has(b, name)) {
