@@ -69,8 +69,14 @@ std::optional<Generation> Store::newest() {
   }
   std::optional<Generation> generation(folder_ / words[1]);
   // The older ones were good when they were written; who goes back to one checks it then.
-  for (const File& file : list(folder_)) {
-    if (file.step <= generation->content().step) good_.insert(file.step);
+  std::vector<std::string> steps;
+  if (team_.rank() == 0) {
+    for (const File& file : list(folder_)) {
+      if (file.step <= generation->content().step) steps.push_back(std::to_string(file.step));
+    }
+  }
+  for (const std::string& step : split(team_.broadcast(join(steps, " ")), ' ')) {
+    if (const auto number = parse_integer(step)) good_.insert(*number);
   }
   return generation;
 }
@@ -87,18 +93,21 @@ bool Store::is_due(std::int64_t step) const {
 
 std::optional<Generation> Store::go_back(std::int64_t step) {
   finish();
-  std::optional<std::int64_t> target;
+  std::int64_t target = -1;
   for (const std::int64_t good : good_) {
     if (good <= step && rollback_interval_ > 0 && good % rollback_interval_ == 0) target = good;
   }
-  if (!target) return std::nullopt;
-  good_.erase(good_.upper_bound(*target), good_.end());
-  if (team_.rank() == 0) {
+  if (target >= 0 && team_.rank() == 0) {
     for (const File& file : list(folder_)) {
-      if (file.step > *target) fs::remove(file.path);
+      if (file.step > target) fs::remove(file.path);
     }
   }
-  return std::optional<Generation>(folder_ / file_name(*target));
+  // Rank 0 alone has waited for the last generation to get its name.
+  const std::string agreed = team_.broadcast(std::to_string(target));
+  require(agreed == std::to_string(target), "the same generations on every rank");
+  if (target < 0) return std::nullopt;
+  good_.erase(good_.upper_bound(target), good_.end());
+  return std::optional<Generation>(folder_ / file_name(target));
 }
 
 void Store::begin(const Content& content, const std::vector<std::span<const std::byte>>& data) {
