@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/error.hpp"
 #include "base/files.hpp"
 #include "checkpoint/layout.hpp"
 
@@ -20,6 +21,20 @@ struct File {
 };
 /// The generations of a folder by their names, newest first; empty where there is no folder.
 std::vector<File> list(const std::filesystem::path& folder);
+
+/// For the ranks of a team after one of them has read a generation and found it whole: a damaged
+/// one is then no property of the file, on which all could agree, but of what this rank sees of it.
+/// Turns InvalidInput into IoError, which ends the program.
+template <typename Action>
+auto as_seen_by_the_others(const Action& action) {
+  try {
+    return action();
+  } catch (const InvalidInput& error) {
+    throw IoError(
+        {std::string("another rank has found this file whole, this one has not: ") + error.what(),
+         "", "check the file system of this host"});
+  }
+}
 
 /// A generation on disk, for reading. Nothing comes out of it whose hash does not match.
 class Generation {

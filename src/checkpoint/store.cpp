@@ -67,7 +67,8 @@ std::optional<Generation> Store::newest() {
     }
     return std::nullopt;
   }
-  std::optional<Generation> generation(folder_ / words[1]);
+  auto generation =
+      as_seen_by_the_others([&] { return std::optional<Generation>(folder_ / words[1]); });
   // The older ones were good when they were written; who goes back to one checks it then.
   std::vector<std::string> steps;
   if (team_.rank() == 0) {
@@ -93,21 +94,29 @@ bool Store::is_due(std::int64_t step) const {
 
 std::optional<Generation> Store::go_back(std::int64_t step) {
   finish();
+  // Rank 0 decides: it alone has waited for the last generation to get its name.
   std::int64_t target = -1;
-  for (const std::int64_t good : good_) {
-    if (good <= step && rollback_interval_ > 0 && good % rollback_interval_ == 0) target = good;
-  }
-  if (target >= 0 && team_.rank() == 0) {
+  if (team_.rank() == 0) {
+    for (auto good = good_.rbegin(); good != good_.rend() && target < 0; ++good) {
+      const bool is_one =
+          *good <= step && rollback_interval_ > 0 && *good % rollback_interval_ == 0;
+      if (!is_one) continue;
+      try {
+        Generation(folder_ / file_name(*good)).verify();
+        target = *good;
+      } catch (const Error& error) {
+        say_(fmt::format("warning: {}\n  passed over", error.what()));
+      }
+    }
     for (const File& file : list(folder_)) {
-      if (file.step > target) fs::remove(file.path);
+      if (target >= 0 && file.step > target) fs::remove(file.path);
     }
   }
-  // Rank 0 alone has waited for the last generation to get its name.
-  const std::string agreed = team_.broadcast(std::to_string(target));
-  require(agreed == std::to_string(target), "the same generations on every rank");
+  target = parse_integer(team_.broadcast(std::to_string(target))).value_or(-1);
   if (target < 0) return std::nullopt;
   good_.erase(good_.upper_bound(target), good_.end());
-  return std::optional<Generation>(folder_ / file_name(target));
+  return as_seen_by_the_others(
+      [&] { return std::optional<Generation>(folder_ / file_name(target)); });
 }
 
 void Store::begin(const Content& content, const std::vector<std::span<const std::byte>>& data) {

@@ -127,7 +127,9 @@ void Trainer::restore(const checkpoint::Generation& generation, record::TrialRec
                    "the shapes of this model", "check which trial the file belongs to");
       }
       const at::Tensor part = host.narrow(0, offset, spec.n_elements());
-      generation.read(array, 0, {static_cast<std::byte*>(part.data_ptr()), part.nbytes()});
+      checkpoint::as_seen_by_the_others([&] {
+        generation.read(array, 0, {static_cast<std::byte*>(part.data_ptr()), part.nbytes()});
+      });
       offset += spec.n_elements();
     }
     if (!flat.is_cpu()) flat.copy_(host);
@@ -137,7 +139,7 @@ void Trainer::restore(const checkpoint::Generation& generation, record::TrialRec
   load(kMoment2, moment2_);
   for_each_series(record, [&](const char* name, Type, auto& series) {
     using Value = typename std::remove_reference_t<decltype(series)>::value_type;
-    series = generation.values<Value>(name);
+    series = checkpoint::as_seen_by_the_others([&] { return generation.values<Value>(name); });
   });
   record.summary.steps = content.step;
   n_clipped_ = number("n_clipped");

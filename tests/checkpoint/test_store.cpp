@@ -199,6 +199,26 @@ BOOST_AUTO_TEST_CASE(what_cannot_be_written_leaves_the_older_one) {
   BOOST_TEST(g->content().step == 10);
 }
 
+BOOST_AUTO_TEST_CASE(going_back_takes_the_newest_good_one_and_forgets_what_came_after) {
+  const SharedFolder folder;
+  Opened o(folder / "t");
+  BOOST_TEST(!o.store.go_back(5).has_value());
+  o.store.allow_rollback(10);
+  BOOST_TEST(o.store.is_due(20));
+  for (const std::int64_t step : {10, 20, 30, 33, 35, 36}) save(o.store, step);
+  world().wait_for_all([] {});
+  // The newest two, and the newest two that a trial may go back to.
+  BOOST_TEST((steps_in(folder / "t") == std::vector<std::int64_t>{36, 35, 30, 20}));
+  on_rank_0([&] { damage(folder / ("t/" + pg::checkpoint::file_name(30))); });
+  const auto g = o.store.go_back(36);
+  BOOST_REQUIRE(g.has_value());
+  BOOST_TEST(g->content().step == 20);
+  world().wait_for_all([] {});
+  BOOST_TEST((steps_in(folder / "t") == std::vector<std::int64_t>{20}));
+  if (world().rank() == 0) BOOST_TEST(o.said.holds("passed over"));
+  BOOST_TEST(!o.store.go_back(19).has_value());
+}
+
 BOOST_AUTO_TEST_CASE(it_is_time_by_the_clock_and_by_steps) {
   const SharedFolder folder;
   Opened o(folder / "t", {.interval_s = 0.01, .interval = 5});

@@ -10,6 +10,7 @@
 
 #include "base/csv.hpp"
 #include "base/files.hpp"
+#include "checkpoint/sample.hpp"
 #include "postprocess/report/run_status.hpp"
 #include "postprocess/synthetic_run.hpp"
 
@@ -329,4 +330,40 @@ BOOST_AUTO_TEST_CASE(status_of_running_killed_and_finished_runs) {
   BOOST_TEST(status.finished == 1);
   BOOST_TEST(status.damaged.empty());
   BOOST_TEST(contains(pg::post::status_text(status), "counted from the trials"));
+}
+
+BOOST_AUTO_TEST_CASE(generations_are_listed_verified_and_compared) {
+  const Folder folder;
+  const auto file = [&](const std::string& name) { return folder.path() / "generations" / name; };
+  auto sample = pg::testing::sample(7);
+  pg::testing::save_sample(sample, file("step_000000007.h5"));
+  const std::string a = file("step_000000007.h5").string();
+  sample.content.integers["elapsed_ms"] = 5;  // time is no content
+  pg::testing::save_sample(sample, folder.path() / "again.h5");
+  Run run = pgpost("checkpoint diff " + a + " " + (folder.path() / "again.h5").string());
+  BOOST_TEST(run.code == 0);
+  BOOST_TEST(run.out.find("the same: all") != std::string::npos);
+
+  sample.bytes[0][0] ^= std::byte{1};
+  pg::testing::save_sample(sample, folder.path() / "other.h5");
+  run = pgpost("checkpoint diff --format json " + a + " " + (folder.path() / "other.h5").string());
+  BOOST_TEST(run.code == 1);
+  const json diff = json::parse(run.out);
+  BOOST_TEST(diff.at("arrays").size() == 1U);
+  BOOST_TEST(diff.at("arrays")[0].at("name") == "parameters/embedding");
+  BOOST_TEST(diff.at("arrays")[0].at("n_different") == 1);
+
+  run = pgpost("checkpoint verify " + folder.path().string());
+  BOOST_TEST(run.code == 0);
+  BOOST_TEST(run.out.find("1 generations, 0 damaged") != std::string::npos);
+  std::string bytes = pg::read_file(a);
+  bytes[bytes.size() - 9] ^= 1;
+  pg::write_in_place(a, bytes);
+  run = pgpost("checkpoint verify --format json " + a);
+  BOOST_TEST(run.code == 65);
+  BOOST_TEST(json::parse(run.out)[0].at("problem").get<std::string>().find("damaged") !=
+             std::string::npos);
+  BOOST_TEST(pgpost("checkpoint ls " + a).code == 0);  // the list reads no array
+  BOOST_TEST(pgpost("checkpoint ls /nowhere").code == 64);
+  BOOST_TEST(pgpost("checkpoint").code == 64);
 }
