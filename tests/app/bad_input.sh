@@ -42,8 +42,8 @@ mkdir "$disk"
 cat > "$work/full_disk.sh" << 'SH'
 set -u
 disk=$1; shift
-mount -t tmpfs -o size=160k none "$disk" || exit 99
-head -c 90000 /dev/zero > "$disk/filler"
+mount -t tmpfs -o size=1000k none "$disk" || exit 99
+head -c 650000 /dev/zero > "$disk/filler"
 "$@"; echo "first run: $?"
 echo "saved: $(find "$disk/run/trials" -name metrics.h5 | wc -l) of 6"
 rm "$disk/filler"
