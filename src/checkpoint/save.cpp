@@ -90,6 +90,7 @@ Save::Save(std::filesystem::path target, const Content& content,
   }
   std::vector<Digest> digests;
   for (const std::string& part : team.all_gather(packed(digests_))) {
+    if (part.empty()) continue;
     const std::size_t before = digests.size();
     digests.resize(before + part.size() / sizeof(Digest));
     std::memcpy(digests.data() + before, part.data(), part.size());
