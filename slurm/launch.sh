@@ -35,13 +35,14 @@ progress_of() {
 
 # run_to_end COMMAND…: its exit code; SIGUSR1 to this script is passed on.
 run_to_end() {
-  local pid="" stop=""
+  local pid="" stop="" passed_on=""
   # No $(…) in a handler, and no trap for CONT, which Slurm sends just before: bash loses or breaks over both.
-  trap 'stop=1; [ -z "$pid" ] || kill -USR1 "$pid"; say "told to stop; asking the ranks"' USR1
+  # Passed on once: to the ranks a second one means "now".
+  trap 'stop=1; [ -z "$pid" ] || [ -n "$passed_on" ] || { passed_on=1; kill -USR1 "$pid"; }; say "told to stop; asking the ranks"' USR1
   trap ':' TERM  # Slurm sends it to the ranks as well: they save, this script waits
   "$@" &
   pid=$!
-  [ -z "$stop" ] || kill -USR1 "$pid"
+  [ -z "$stop" ] || [ -n "$passed_on" ] || { passed_on=1; kill -USR1 "$pid"; }
   while kill -0 "$pid" 2> /dev/null; do wait "$pid"; done
   wait "$pid"
 }

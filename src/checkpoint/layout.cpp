@@ -167,7 +167,7 @@ std::string try_front(const Content& content, const std::vector<Digest>& digests
   }
   const auto n_blocks = static_cast<std::int64_t>(digests.size());
   const Id word(H5Tcopy(H5T_STD_U64LE), H5Tclose);
-  const Id hashes = put_dataset(file.get(), kBlocks, word, {n_blocks, 2});
+  Id hashes = put_dataset(file.get(), kBlocks, word, {n_blocks, 2});
   const auto joint = digests_by_array(blocks_of(content.arrays), digests, content.arrays.size());
   std::int64_t begin = -1;  // where the arrays have to be
   if (!digests.empty()) {
@@ -191,7 +191,7 @@ std::string try_front(const Content& content, const std::vector<Digest>& digests
           "hashes");
   }
   // Identifiers that are still open keep the file open.
-  const_cast<Id&>(hashes).reset();
+  hashes.reset();
   check(file.reset(), "its structures");
   struct stat state {};
   require(::fstat(scratch.file().get(), &state) == 0, "a file that is open");

@@ -124,7 +124,6 @@ void Store::begin(const Content& content, const std::vector<std::span<const std:
   save_.emplace(folder_ / file_name(content.step), content, data, team_, buffer_);
   step_ = content.step;
   is_committed_ = false;
-  stall_seconds_ += save_->stall_seconds();
   last_ = std::chrono::steady_clock::now();
 }
 

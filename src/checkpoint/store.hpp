@@ -59,8 +59,6 @@ class Store {
 
   /// Of the slowest so far, from begin() to written on this rank; 0 before the first.
   [[nodiscard]] double slowest_seconds() const { return slowest_seconds_; }
-  /// That training stood still, of all.
-  [[nodiscard]] double stall_seconds() const { return stall_seconds_; }
 
  private:
   void prune() const;
@@ -77,7 +75,6 @@ class Store {
   std::optional<Save> save_;
   std::chrono::steady_clock::time_point last_;
   double slowest_seconds_ = 0;
-  double stall_seconds_ = 0;
 };
 
 }  // namespace pg::checkpoint

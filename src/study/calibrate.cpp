@@ -65,7 +65,7 @@ class ChunkTimer {
   /// Runs a step to warm up, and from it guesses how many steps take `budget_s`.
   ChunkTimer(config::Settings settings, const data::Corpus& corpus, double budget_s)
       : settings_(std::move(settings)), corpus_(corpus) {
-    // A chunk that follows an optimizer step finds its caches cold; most chunks do not.
+    // As in most trials, several chunks for one optimizer step.
     constexpr std::int64_t kChunks = 8;
     settings_.train.batch = kChunks * settings_.train.chunk;
     settings_.eval.sequences = kChunks * settings_.train.chunk;

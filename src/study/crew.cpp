@@ -292,6 +292,7 @@ bool Crew::run_trial(Stage& stage, const scheduler::Start& start, const comm::Co
   } catch (const InvalidInput&) {  // a function of settings and corpus: the same on every rank
     return fail();
   }
+  checkpoint::Store store(run_.generations_folder(trial.id), checkpoints_, team, hooks_.say);
   const std::int64_t tokens_before = stage.status.tokens_done;
   auto last_post = Clock::time_point{};
   const auto observer = [&](const train::Progress& progress) {
@@ -300,6 +301,7 @@ bool Crew::run_trial(Stage& stage, const scheduler::Start& start, const comm::Co
     stage.board.progress();
     if (now - last_post < kPostPeriod) return true;
     last_post = now;
+    if (store.slowest_seconds() > 0) stage.save_s = store.slowest_seconds();
     stage.status.job = static_cast<std::int64_t>(start.job);
     stage.status.step = progress.step;
     stage.status.steps = progress.steps;
@@ -309,11 +311,8 @@ bool Crew::run_trial(Stage& stage, const scheduler::Start& start, const comm::Co
     hooks_.look_around(stage.board);
     return !stage.board.stop_requested();
   };
-  checkpoint::Store store(run_.generations_folder(trial.id), checkpoints_, team, hooks_.say);
   try {
-    const bool ran = trainer->run(observer, record, &store);
-    if (store.slowest_seconds() > 0) stage.save_s = store.slowest_seconds();
-    if (!ran) return false;
+    if (!trainer->run(observer, record, &store)) return false;
   } catch (const IoError&) {
     throw;                         // the disk or the network will not be better for the next trial
   } catch (const InvalidInput&) {  // of its generations, and the same on every rank

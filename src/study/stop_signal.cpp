@@ -5,16 +5,21 @@
 namespace pg::study {
 namespace {
 
-// The one global: a signal handler can reach nothing else.
+// The only globals: a signal handler can reach nothing else.
 volatile std::sig_atomic_t signals_received = 0;
+volatile std::sig_atomic_t usr1_received = 0;
 
 constexpr int kSignals[] = {SIGTERM, SIGINT, SIGUSR1};
 
 void remember(int signal) {
   signals_received = signals_received + 1;
-  // Slurm sends SIGTERM to the rank and to srun, which passes it on; mpirun repeats it after a
-  // second. Both send SIGKILL in the end: until then there is time to save.
-  if (signal == SIGINT && signals_received > 1) {
+  if (signal == SIGUSR1) usr1_received = usr1_received + 1;
+  // SIGTERM never means "now": Slurm sends it to the rank and to srun, which passes it on; mpirun
+  // repeats it after a second; and it may come before or after a SIGUSR1 that nobody repeated. Both
+  // send SIGKILL in the end: until then there is time to save.
+  const bool is_last_word =
+      signal == SIGINT ? signals_received > 1 : signal == SIGUSR1 && usr1_received > 1;
+  if (is_last_word) {
     std::signal(signal, SIG_DFL);
     std::raise(signal);
   }
@@ -33,6 +38,7 @@ void install(void (*handler)(int)) {
 
 StopSignal::StopSignal() {
   signals_received = 0;
+  usr1_received = 0;
   install(remember);
 }
 

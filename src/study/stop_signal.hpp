@@ -3,8 +3,8 @@
 namespace pg::study {
 
 /// From construction on, SIGTERM, SIGINT and SIGUSR1 are remembered instead of ending the process;
-/// SIGINT after any of them ends it at once. One per process; restores the default handlers when
-/// destroyed.
+/// SIGINT after any of them, or a second SIGUSR1, ends it at once. One per process; restores the
+/// default handlers when destroyed.
 class StopSignal {
  public:
   StopSignal();

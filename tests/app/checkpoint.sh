@@ -102,6 +102,10 @@ expect 75 "as far as they came" timeout 60 "$pgmpi" --grid "$study" --run-dir "$
   --set train.steps=200000 --max-time 4
 [ -n "$(newest "$work/late")" ] || fail "the deadline left no generation"
 
+cp -r "$stop_run" "$work/on_four"
+expect 0 "going on with" "${on[@]}" 4 "$pgmpi" --grid "$study" --run-dir "$work/on_four" "${trial[@]}"
+same "$work/straight" "$work/on_four"
+
 # Damage: the newest is named and passed over.
 file=$(newest "$stop_run")
 cp -r "$stop_run" "$work/all_damaged"

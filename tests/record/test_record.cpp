@@ -6,6 +6,7 @@
 #include "base/csv.hpp"
 #include "base/files.hpp"
 #include "base/h5_file.hpp"
+#include "base/hash.hpp"
 #include "record/run_directory.hpp"
 #include "record/trial_record.hpp"
 #include "support/support.hpp"
@@ -47,6 +48,11 @@ TrialRecord sample_record() {
   s.seconds = 321.5;
   s.parameter_hash = std::string(64, 'f');
   s.launch = "launch-2";
+  s.team_size = 4;
+  s.reproducible = "fast";
+  record.event_step = {17, 90};
+  record.event_kind = {0, 1};
+  record.event_target = {0, 80};
   record.settings_yaml = "train:\n  batch: 64\n";
   record.corpus_sha256 = std::string(64, '8');
   for (std::int64_t step = 1; step <= 200; ++step) {
@@ -90,6 +96,11 @@ void check_same(const TrialRecord& a, const TrialRecord& b) {
   BOOST_TEST(s.seconds == t.seconds);
   BOOST_TEST(s.parameter_hash == t.parameter_hash);
   BOOST_TEST(s.launch == t.launch);
+  BOOST_TEST(s.team_size == t.team_size);
+  BOOST_TEST(s.reproducible == t.reproducible);
+  BOOST_TEST(a.event_step == b.event_step, boost::test_tools::per_element());
+  BOOST_TEST(a.event_kind == b.event_kind, boost::test_tools::per_element());
+  BOOST_TEST(a.event_target == b.event_target, boost::test_tools::per_element());
   BOOST_TEST(a.settings_yaml == b.settings_yaml);
   BOOST_TEST(a.corpus_sha256 == b.corpus_sha256);
   BOOST_TEST(a.train_step == b.train_step, boost::test_tools::per_element());
@@ -98,6 +109,21 @@ void check_same(const TrialRecord& a, const TrialRecord& b) {
   BOOST_TEST(a.lr == b.lr, boost::test_tools::per_element());
   BOOST_TEST(a.val_step == b.val_step, boost::test_tools::per_element());
   BOOST_TEST(a.val_loss == b.val_loss, boost::test_tools::per_element());
+}
+
+/// The same file, saying that it is of another version.
+void set_version(const std::filesystem::path& file, char version) {
+  constexpr std::size_t kBlock = 512;
+  const std::string bytes = pg::read_file(file);
+  std::string image = bytes.substr(kBlock);
+  const std::string current =
+      std::string(1, static_cast<char>(kTrialFormatVersion)) + std::string(7, '\0');
+  const std::size_t place = image.find(current, image.find("format_version"));
+  BOOST_REQUIRE(place != std::string::npos);
+  image[place] = version;
+  std::string mark = "pgmpi sha256 " + pg::sha256_hex(image);
+  mark.resize(kBlock, '\n');
+  pg::write_in_place(file, mark + image);
 }
 
 void check_damaged(const std::filesystem::path& file) {
@@ -175,6 +201,22 @@ BOOST_AUTO_TEST_CASE(a_flipped_bit_anywhere_is_refused) {
     write_file(folder / "flipped.h5", bytes);
     return folder / "flipped.h5";
   }());
+}
+
+BOOST_AUTO_TEST_CASE(older_versions_are_read_without_what_they_lacked) {
+  const ScratchFolder folder;
+  const auto file = folder / "metrics.h5";
+  for (const char version : {1, 2}) {
+    TrialRecord record = sample_record();
+    write_trial(file, record);
+    set_version(file, version);
+    record.event_step = record.event_kind = record.event_target = {};
+    if (version == 1) {
+      record.summary.team_size = 1;
+      record.summary.reproducible = "strict";
+    }
+    check_same(read_trial(file), record);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(foreign_files_are_refused_by_name) {

@@ -41,6 +41,14 @@ BOOST_AUTO_TEST_CASE(sigterm_may_repeat) {
   BOOST_TEST(WEXITSTATUS(status) == kRemembered);
 }
 
+BOOST_AUTO_TEST_CASE(a_second_sigusr1_ends_at_once) {
+  const int status = status_after({SIGUSR1, SIGUSR1});
+  BOOST_TEST(WIFSIGNALED(status));
+  BOOST_TEST(WTERMSIG(status) == SIGUSR1);
+  // One that follows a preemption's SIGTERM is no second one.
+  BOOST_TEST(WEXITSTATUS(status_after({SIGTERM, SIGUSR1})) == kRemembered);
+}
+
 BOOST_AUTO_TEST_CASE(sigint_after_another_ends_at_once) {
   for (const int first : {SIGINT, SIGTERM, SIGUSR1}) {
     const int status = status_after({first, SIGINT});
