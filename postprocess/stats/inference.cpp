@@ -1,8 +1,12 @@
 #include "postprocess/stats/inference.hpp"
 
 #include <algorithm>
+#include <boost/math/distributions/chi_squared.hpp>
 #include <boost/math/distributions/fisher_f.hpp>
+#include <boost/math/distributions/non_central_t.hpp>
+#include <boost/math/distributions/normal.hpp>
 #include <boost/math/distributions/students_t.hpp>
+#include <boost/math/tools/toms748_solve.hpp>
 #include <cmath>
 #include <limits>
 #include <numbers>
@@ -31,14 +35,75 @@ double student_two_sided_p(double t, double df) {
   return std::min(1.0, 2 * student_upper_p(std::abs(t), df));
 }
 
+double normal_quantile(double p) {
+  return boost::math::quantile(boost::math::normal(), p);
+}
+
+double fisher_quantile(double p, double d1, double d2) {
+  return boost::math::quantile(boost::math::fisher_f(d1, d2), p);
+}
+
+double fisher_upper_quantile(double q, double d1, double d2) {
+  return boost::math::quantile(complement(boost::math::fisher_f(d1, d2), q));
+}
+
+double chi_squared_upper_p(double x, double df) {
+  if (std::isinf(x)) return 0;
+  return boost::math::cdf(complement(boost::math::chi_squared(df), x));
+}
+
 double fisher_upper_p(double f, double d1, double d2) {
   if (std::isinf(f)) return 0;
   return boost::math::cdf(complement(boost::math::fisher_f(d1, d2), f));
 }
 
-Interval student_interval(double estimate, double se, int df, double level) {
+namespace {
+
+// Boost.Math's series are exact up to here; from here on T is the noncentrality over a chi.
+constexpr double kLargestNoncentrality = 1000;
+
+/// P(T <= t), or P(T > t) if `upper`, for a noncentrality beyond the largest.
+double far_noncentral_t_p(double t, double df, double noncentrality, bool upper) {
+  if (noncentrality < 0) return far_noncentral_t_p(-t, df, -noncentrality, !upper);
+  if (t <= 0) return upper ? 1 : 0;
+  const boost::math::chi_squared chi(df);
+  const double at = df * std::pow(noncentrality / t, 2);
+  return upper ? boost::math::cdf(chi, at) : boost::math::cdf(complement(chi, at));
+}
+
+}  // namespace
+
+double noncentral_t_p(double t, double df, double noncentrality) {
+  if (std::isinf(t)) return t > 0 ? 1 : 0;
+  if (std::abs(noncentrality) > kLargestNoncentrality)
+    return far_noncentral_t_p(t, df, noncentrality, false);
+  const boost::math::non_central_t distribution(df, noncentrality);
+  return std::clamp(boost::math::cdf(distribution, t), 0.0, 1.0);
+}
+
+double noncentral_t_upper_p(double t, double df, double noncentrality) {
+  if (std::isinf(t)) return t > 0 ? 0 : 1;
+  if (std::abs(noncentrality) > kLargestNoncentrality)
+    return far_noncentral_t_p(t, df, noncentrality, true);
+  const boost::math::non_central_t distribution(df, noncentrality);
+  return std::clamp(boost::math::cdf(complement(distribution, t)), 0.0, 1.0);
+}
+
+double noncentrality_at(double t, double df, double p) {
+  // P(T <= t) falls as the noncentrality grows; 5 |t| + 10 is beyond any 99.9 % end, df = 1 too.
+  const double reach = 5 * std::abs(t) + 10;
+  const auto distance = [&](double noncentrality) {
+    return noncentral_t_p(t, df, noncentrality) - p;
+  };
+  std::uintmax_t iterations = 200;
+  const auto [low, high] = boost::math::tools::toms748_solve(
+      distance, -reach, reach, boost::math::tools::eps_tolerance<double>(48), iterations);
+  return (low + high) / 2;
+}
+
+Interval student_interval(double estimate, double se, double df, double level) {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
-  if (df < 1 || !std::isfinite(se)) return {-kInfinity, kInfinity};
+  if (!(df >= 1) || !std::isfinite(se)) return {-kInfinity, kInfinity};
   const double half = student_quantile((1 + level) / 2, df) * se;
   return {estimate - half, estimate + half};
 }
@@ -56,13 +121,6 @@ std::vector<double> holm(std::span<const double> p) {
     adjusted[order[rank]] = highest;
   }
   return adjusted;
-}
-
-double equivalence_p(double estimate, double se, int df, double target, double margin) {
-  if (df < 1 || !std::isfinite(se) || se <= 0) return 1;
-  const double above_lower = student_upper_p((estimate - (target - margin)) / se, df);
-  const double below_upper = student_upper_p(((target + margin) - estimate) / se, df);
-  return std::max(above_lower, below_upper);
 }
 
 SignFlipTest sign_flip_test(std::span<const double> differences) {
@@ -90,11 +148,29 @@ SignFlipTest sign_flip_test(std::span<const double> differences) {
   return test;
 }
 
+std::optional<double> gaussian_log_likelihood(double rss, std::size_t n) {
+  if (!(rss > 0)) return std::nullopt;
+  const double size = static_cast<double>(n);
+  return -size / 2 * (std::log(2 * std::numbers::pi * rss / size) + 1);
+}
+
+std::optional<double> gaussian_aic(double rss, std::size_t n, int k) {
+  const auto log_likelihood = gaussian_log_likelihood(rss, n);
+  if (!log_likelihood) return std::nullopt;
+  return 2.0 * k - 2 * *log_likelihood;
+}
+
+std::optional<double> gaussian_bic(double rss, std::size_t n, int k) {
+  const auto log_likelihood = gaussian_log_likelihood(rss, n);
+  if (!log_likelihood) return std::nullopt;
+  return k * std::log(static_cast<double>(n)) - 2 * *log_likelihood;
+}
+
 std::optional<double> gaussian_aicc(double rss, std::size_t n, int k) {
   const double size = static_cast<double>(n);
-  if (size <= k + 1 || rss <= 0) return std::nullopt;
-  const double log_likelihood = -size / 2 * (std::log(2 * std::numbers::pi * rss / size) + 1);
-  return 2.0 * k - 2 * log_likelihood + 2.0 * k * (k + 1) / (size - k - 1);
+  const auto aic = gaussian_aic(rss, n, k);
+  if (size <= k + 1 || !aic) return std::nullopt;
+  return *aic + 2.0 * k * (k + 1) / (size - k - 1);
 }
 
 }  // namespace pg::post

@@ -27,18 +27,29 @@ double student_quantile(double p, double df);
 double student_two_sided_p(double t, double df);
 /// P(T >= t).
 double student_upper_p(double t, double df);
+/// The point below which a share `p` of the standard normal lies.
+double normal_quantile(double p);
+/// The point below which a share `p` of F with d1 and d2 degrees of freedom lies, and the point
+/// above which a share `q` lies: exact for small q, where 1 - q is not.
+double fisher_quantile(double p, double d1, double d2);
+double fisher_upper_quantile(double q, double d1, double d2);
+/// P(X >= x) of chi-squared with df >= 1 degrees of freedom.
+double chi_squared_upper_p(double x, double df);
 /// P(F >= f) with d1 and d2 degrees of freedom.
 double fisher_upper_p(double f, double d1, double d2);
 
+/// P(T <= t) and P(T > t) of the noncentral t distribution. Beyond a noncentrality of 1000 the
+/// numerator's own scatter is left out: a relative error below 1e-3 in t.
+double noncentral_t_p(double t, double df, double noncentrality);
+double noncentral_t_upper_p(double t, double df, double noncentrality);
+/// The noncentrality under which `t` lies at the quantile `p` of its distribution.
+double noncentrality_at(double t, double df, double p);
+
 /// estimate -+ t_{df, (1 + level) / 2} * se; the whole line when df < 1 or se is infinite.
-Interval student_interval(double estimate, double se, int df, double level = 0.95);
+Interval student_interval(double estimate, double se, double df, double level = 0.95);
 
 /// Holm's step-down adjustment (Holm 1979): family-wise error without independence.
 std::vector<double> holm(std::span<const double> p);
-
-/// Two one-sided t tests (Schuirmann 1987): the p-value against "the value differs from `target`
-/// by `margin` or more"; 1 when df < 1 or se is 0: nothing was measured about the error.
-double equivalence_p(double estimate, double se, int df, double target, double margin);
 
 /// A paired sign-flip test, exact over all 2^n sign patterns; n <= kMostPairs.
 inline constexpr std::size_t kMostPairs = 20;
@@ -49,6 +60,13 @@ struct SignFlipTest {
   double mean_difference = 0;
 };
 SignFlipTest sign_flip_test(std::span<const double> differences);
+
+/// Of Gaussian least squares at its maximum, -n/2 (ln(2 pi rss / n) + 1), and the criteria of
+/// Akaike and Schwarz from it; `k` counts the coefficients and sigma (R's convention; statsmodels
+/// leaves sigma out). Nothing when rss is zero: not bounded.
+std::optional<double> gaussian_log_likelihood(double rss, std::size_t n);
+std::optional<double> gaussian_aic(double rss, std::size_t n, int k);
+std::optional<double> gaussian_bic(double rss, std::size_t n, int k);
 
 /// Akaike's criterion with the small-sample term for Gaussian least squares; `k` counts the
 /// coefficients and sigma. Nothing when n <= k + 1 or rss is zero: not defined.

@@ -161,6 +161,16 @@ std::optional<LinearFit> fit_linear(const Matrix& x, std::span<const double> y, 
     const double freedom = static_cast<double>(n) - (constant == Constant::present ? 1.0 : 0.0);
     if (fit.df > 0) fit.adjusted_r2 = 1 - (1 - fit.r2) * freedom / fit.df;
   }
+  const std::size_t tested = constant == Constant::present ? p - 1 : p;
+  if (fit.df > 0 && tested > 0) {
+    // What the model explains, without the cancellation in tss - rss.
+    double explained = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+      explained += std::pow(root_weights[i] * (y[i] - fit.residuals[i] - origin), 2);
+    }
+    fit.f = explained / static_cast<double>(tested) / (fit.rss / fit.df);
+    if (fit.rss == 0) fit.f = explained > 0 ? std::numeric_limits<double>::infinity() : 0;
+  }
   set_covariance(qr, fit);
   set_influence(qr, root_weights, fit);
   return fit;

@@ -44,6 +44,9 @@ struct LinearFit {
   double s = 0;                        ///< sqrt(rss / df), 0 when df = 0
   double r2 = 0;                       ///< 1 - rss / tss; 0 when tss = 0
   double adjusted_r2 = 0;
+  /// F of all coefficients but the constant, with (their number, df) degrees of freedom; infinite
+  /// when rss = 0, 0 when there is nothing to test (df = 0 or a constant alone).
+  double f = 0;
 };
 
 /// Least squares by Householder QR (Golub and Van Loan, Matrix Computations, 5.3.2). `weights` is

@@ -102,7 +102,7 @@ std::string to_csv(const CsvTable& table) {
   return out;
 }
 
-CsvTable parse_csv(const std::string& text, const std::string& origin) {
+CsvTable parse_csv(const std::string& text, const std::string& origin, CsvTable* ragged) {
   std::string_view view = text;
   if (view.starts_with("\xEF\xBB\xBF")) view.remove_prefix(3);
   std::vector<Line> lines = split_records(view, origin);
@@ -118,11 +118,17 @@ CsvTable parse_csv(const std::string& text, const std::string& origin) {
   }
   for (std::size_t i = 1; i < lines.size(); ++i) {
     if (lines[i].cells.size() != table.columns.size()) {
+      if (ragged != nullptr) {
+        ragged->rows.push_back(std::move(lines[i].cells));
+        ragged->lines.push_back(lines[i].number);
+        continue;
+      }
       throw_data(fmt::format("{}:{}: {} cells", origin, lines[i].number, lines[i].cells.size()),
                  fmt::format("{}, as in the header", table.columns.size()),
                  "repair or remove the row");
     }
     table.rows.push_back(std::move(lines[i].cells));
+    table.lines.push_back(lines[i].number);
   }
   return table;
 }

@@ -10,6 +10,7 @@ namespace pg {
 struct CsvTable {
   std::vector<std::string> columns;
   std::vector<std::vector<std::string>> rows;
+  std::vector<std::size_t> lines = {};  ///< of a table that was read: each row's first line, from 1
 
   /// Index of a column. Throws InvalidInput naming the nearest column.
   [[nodiscard]] std::size_t column(const std::string& name) const;
@@ -19,7 +20,8 @@ struct CsvTable {
 std::string to_csv(const CsvTable& table);
 
 /// Reads RFC 4180; accepts a byte-order mark, CRLF and blank lines. `origin` names the text in
-/// messages. Throws InvalidInput (data) on a ragged row, an unclosed quote or a repeated column.
-CsvTable parse_csv(const std::string& text, const std::string& origin);
+/// messages. Throws InvalidInput (data) on an unclosed quote, a repeated column, and on a ragged
+/// row (more or fewer cells than the header has) unless `ragged` is given to put such rows into.
+CsvTable parse_csv(const std::string& text, const std::string& origin, CsvTable* ragged = nullptr);
 
 }  // namespace pg

@@ -63,6 +63,15 @@ BOOST_AUTO_TEST_CASE(broken_tables_are_refused_with_their_line) {
   check_error([] { (void)parse_csv("a,b, a\n", "t.csv"); }, ExitCode::bad_data, {"'a'", "twice"});
 }
 
+BOOST_AUTO_TEST_CASE(rows_know_their_lines_and_ragged_ones_can_be_kept_apart) {
+  CsvTable ragged;
+  const CsvTable table = parse_csv("a,b\n\n1,\"x\ny\"\n3\n4,5,6\n7,8\n", "t.csv", &ragged);
+  BOOST_TEST(table.rows.size() == 2U);
+  BOOST_TEST((table.lines == std::vector<std::size_t>{3, 7}));
+  BOOST_TEST((ragged.lines == std::vector<std::size_t>{5, 6}));
+  BOOST_TEST((ragged.rows[1] == std::vector<std::string>{"4", "5", "6"}));
+}
+
 BOOST_AUTO_TEST_CASE(a_column_is_found_or_the_nearest_named) {
   const CsvTable table = parse_csv("batch,lr\n8,0.1\n", "t.csv");
   BOOST_TEST(table.column("lr") == 1U);
