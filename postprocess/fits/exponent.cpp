@@ -11,6 +11,8 @@
 namespace pg::post {
 namespace {
 
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
 const Cell* argmin(const BatchCells& row) {
   const Cell* best = nullptr;
   for (const Cell& cell : row.cells) {
@@ -110,38 +112,38 @@ ExponentEstimate propagate_errors(const ExponentEstimate& line,
   return estimate;
 }
 
-IdentifiedSet identified_set(const std::vector<BatchCells>& grid) {
-  constexpr double kInfinity = std::numeric_limits<double>::infinity();
-  struct Bounds {
-    double x, low, high;
-  };
-  std::vector<Bounds> bounds;
+std::vector<ArgminRegion> argmin_regions(const std::vector<BatchCells>& grid) {
+  std::vector<ArgminRegion> regions;
   for (const BatchCells& row : grid) {
     const Cell* best = argmin(row);
     if (best == nullptr) continue;
-    double below = 0;
-    double above = kInfinity;
+    ArgminRegion region{row.batch, -kInfinity, kInfinity};
     for (const Cell& cell : row.cells) {
-      if (cell.state == CellState::missing) continue;
-      if (cell.lr < best->lr) below = std::max(below, cell.lr);
-      if (cell.lr > best->lr) above = std::min(above, cell.lr);
+      if (cell.state == CellState::missing || cell.lr == best->lr) continue;
+      const double middle = std::log(cell.lr * best->lr) / 2;
+      if (cell.lr < best->lr) region.ln_low = std::max(region.ln_low, middle);
+      if (cell.lr > best->lr) region.ln_high = std::min(region.ln_high, middle);
     }
-    bounds.push_back({std::log(static_cast<double>(row.batch)),
-                      below > 0 ? std::log(below * best->lr) / 2 : -kInfinity,
-                      std::isfinite(above) ? std::log(above * best->lr) / 2 : kInfinity});
+    regions.push_back(region);
   }
-  IdentifiedSet set{false, {-kInfinity, kInfinity}, bounds.size()};
+  return regions;
+}
+
+IdentifiedSet identified_set(const std::vector<ArgminRegion>& regions) {
+  IdentifiedSet set{false, {-kInfinity, kInfinity}, regions.size()};
   // low_i <= ln C + beta x_i and ln C + beta x_j <= high_j give beta (x_j - x_i) <= high_j - low_i.
-  for (const Bounds& i : bounds) {
-    for (const Bounds& j : bounds) {
-      const double limit = (j.high - i.low) / (j.x - i.x);
-      if (j.x > i.x) set.beta.high = std::min(set.beta.high, limit);
-      if (j.x < i.x) set.beta.low = std::max(set.beta.low, limit);
+  for (const ArgminRegion& i : regions) {
+    for (const ArgminRegion& j : regions) {
+      const double distance =
+          std::log(static_cast<double>(j.batch)) - std::log(static_cast<double>(i.batch));
+      const double limit = (j.ln_high - i.ln_low) / distance;
+      if (distance > 0) set.beta.high = std::min(set.beta.high, limit);
+      if (distance < 0) set.beta.low = std::max(set.beta.low, limit);
     }
   }
   // A single slope is a line along the edges of cells: it passes through the inside of none.
   constexpr double kNarrowest = 1e-9;
-  set.feasible = bounds.size() >= 2 && set.beta.low + kNarrowest < set.beta.high;
+  set.feasible = regions.size() >= 2 && set.beta.low + kNarrowest < set.beta.high;
   return set;
 }
 

@@ -2,9 +2,16 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+
+#include "postprocess/stats/censored.hpp"
+
+#include "postprocess/stats/comparisons.hpp"
 
 namespace pg::post {
 namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 std::vector<Optimum> bracketed(const std::vector<Optimum>& optima,
                                const std::vector<std::int64_t>& without = {}) {
@@ -71,7 +78,8 @@ void test_hypotheses(const std::vector<config::Hypothesis>& hypotheses, ScalingF
     test.t = distance == 0 ? 0 : distance / headline.beta_se;
     test.p = student_two_sided_p(test.t, headline.df);
     test.equivalence_p =
-        equivalence_p(headline.beta, headline.beta_se, headline.df, h.beta, kEquivalenceMargin);
+        equivalence_test(headline.beta, headline.beta_se, headline.df, h.beta, kEquivalenceMargin)
+            .p;
     test.in_ci95 = headline.beta_ci95.contains(h.beta);
     test.aicc = gaussian_aicc(fixed_slope_rss(x, y, h.beta), x.size(), 2);
     p.push_back(test.p);
@@ -84,6 +92,134 @@ void test_hypotheses(const std::vector<config::Hypothesis>& hypotheses, ScalingF
   }
 }
 
+void fit_surfaces(const RunResults& results, ScalingFit& fit) {
+  const std::vector<Optimum> all = bracketed(fit.optima);
+  const std::vector<Optimum> large = bracketed(fit.optima, results.study.analysis.small_batches);
+  const double step = fit.grid_step;
+  fit.surface = fit_surface("joint_surface", "joint surface", fit.cells, all, step);
+  fit.surface_without_small =
+      fit_surface("joint_surface_without_small_batches", "joint surface, without small batches",
+                  fit.cells, large, step);
+  fit.surface_wide = fit_surface("joint_surface_wide_window", "joint surface, window doubled",
+                                 fit.cells, all, 2 * step);
+}
+
+/// The line by maximum likelihood when all that is known of each optimum is its cell of the grid.
+ExponentEstimate censored_line(const std::vector<ArgminRegion>& regions) {
+  ExponentEstimate estimate;
+  estimate.name = "interval_censored";
+  estimate.label = "line, each argmin known to its grid cell only";
+  std::vector<double> x;
+  std::vector<Interval> y;
+  for (const ArgminRegion& region : regions) {
+    estimate.batches.push_back(region.batch);
+    x.push_back(std::log(static_cast<double>(region.batch)));
+    y.push_back({region.ln_low, region.ln_high});
+  }
+  if (x.size() < 3) {
+    estimate.status = "not possible: fewer than three batches with a known grid";
+    return estimate;
+  }
+  const CensoredLine line = fit_censored_line(x, y);
+  estimate.status = to_string(line.status);
+  if (line.status != FitStatus::converged) {
+    if (!line.detail.empty()) estimate.status = "not possible: " + line.detail;
+    return estimate;
+  }
+  estimate.beta = line.slope;
+  estimate.beta_se = line.slope_se;
+  estimate.beta_ci95 = line.slope_ci95;
+  estimate.df = static_cast<int>(line.n) - 2;
+  estimate.ln_c = line.intercept;
+  estimate.ln_c_se = line.intercept_se;
+  estimate.n_cells = line.n;
+  return estimate;
+}
+
+std::vector<Rival> compare_rivals(const std::vector<LinePoint>& points) {
+  if (points.size() < 4) return {};
+  LawData data;
+  data.x.resize(1);
+  for (const LinePoint& point : points) {
+    data.x[0].push_back(static_cast<double>(point.batch));
+    data.y.push_back(std::exp(point.ln_lr));
+    data.labels.push_back(std::to_string(point.batch));
+  }
+  return compare_laws({"constant", "power", "saturating", "surge", "log_quadratic"}, data);
+}
+
+/// Everything about the log-log line, with `argmins` for the row of raw argmins.
+void fit_lines(const RunResults& results, const std::vector<LinePoint>& argmins, ScalingFit& fit) {
+  const std::vector<LinePoint> points = line_points(bracketed(fit.optima));
+  const std::vector<LinePoint> large =
+      line_points(bracketed(fit.optima, results.study.analysis.small_batches));
+  LineFit details;
+  fit.line = fit_exponent("ols", "line through the interpolated optima", points, false, &details);
+  if (fit.line.ok()) fit.line_details = std::move(details);
+  fit.line_propagated = propagate_errors(fit.line, points, fit.noise.df);
+  fit.line_without_small =
+      fit_exponent("ols_without_small_batches", "line, without small batches", large);
+  fit.line_weighted = fit_exponent("wls", "line, weighted by 1/se^2", points, true);
+  fit.argmin = fit_exponent("argmin_ols", "line through the raw grid argmins", argmins);
+  fit.argmin_set = identified_set(fit.regions);
+  fit.censored = censored_line(fit.regions);
+  if (has_edge(fit.optima)) {
+    fit.edges_at_edge = fit_exponent("ols_edges_at_edge", "line, edge optima taken at the edge",
+                                     with_edges(fit.optima, 0));
+    fit.edges_beyond =
+        fit_exponent("ols_edges_two_steps_beyond", "line, edge optima two grid steps beyond",
+                     with_edges(fit.optima, 2 * fit.grid_step));
+  }
+  fit.rivals = compare_rivals(points);
+  test_hypotheses(results.study.analysis.hypotheses, fit);
+  const bool surface = fit.surface.estimate.ok();
+  const bool cells = surface && !fit.surface.between_batches;
+  const std::size_t n_batches = fit.headline().batches.size();
+  fit.design = design_power(fit.headline(), cells ? fit.surface.estimate.n_cells : n_batches,
+                            cells ? n_batches + 3 : 2, !cells, results.trials.size(),
+                            results.study.analysis.hypotheses);
+}
+
+double middle_step(const std::vector<double>& rates) {
+  std::vector<double> steps;
+  for (std::size_t i = 1; i < rates.size(); ++i) steps.push_back(std::log(rates[i] / rates[i - 1]));
+  if (steps.empty()) return std::log(10.0) / 2;
+  std::sort(steps.begin(), steps.end());
+  return steps[steps.size() / 2];
+}
+
+/// The optima that a table gives, and with the grid's `rates` (rising; may be empty) the regions
+/// that they stand for.
+std::vector<Optimum> optima_of(const RunResults& results, const std::vector<double>& rates,
+                               std::vector<ArgminRegion>& regions) {
+  std::vector<Optimum> optima;
+  for (const record::TrialRecord& trial : results.trials) {
+    const record::TrialSummary& s = trial.summary;
+    Optimum o;
+    o.batch = s.batch;
+    o.state = OptimumState::bracketed;
+    o.argmin_lr = s.lr;
+    o.argmin_loss = std::numeric_limits<double>::quiet_NaN();  // the table has no losses
+    o.ln_lr = std::log(s.lr);
+    o.loss = o.argmin_loss;
+    o.n_usable = 1;
+    if (!rates.empty()) {
+      const auto at = std::find_if(rates.begin(), rates.end(),
+                                   [&](double rate) { return same_lr(rate, s.lr); });
+      ArgminRegion region{s.batch, -kInfinity, kInfinity};
+      if (at == rates.begin()) o.state = OptimumState::edge_low;
+      if (at + 1 == rates.end()) o.state = OptimumState::edge_high;
+      if (at != rates.begin()) region.ln_low = std::log(*(at - 1) * *at) / 2;
+      if (at + 1 != rates.end()) region.ln_high = std::log(*(at + 1) * *at) / 2;
+      regions.push_back(region);
+    }
+    optima.push_back(std::move(o));
+  }
+  std::sort(optima.begin(), optima.end(),
+            [](const Optimum& a, const Optimum& b) { return a.batch < b.batch; });
+  return optima;
+}
+
 }  // namespace
 
 const ExponentEstimate& ScalingFit::headline() const {
@@ -94,11 +230,16 @@ const ExponentEstimate& ScalingFit::headline() const {
 }
 
 std::vector<const ExponentEstimate*> ScalingFit::estimates() const {
-  std::vector<const ExponentEstimate*> rows = {
-      &surface.estimate,      &surface_without_small.estimate,
-      &surface_wide.estimate, &line,
-      &line_propagated,       &line_without_small,
-      &line_weighted,         &argmin};
+  std::vector<const ExponentEstimate*> rows = {&surface.estimate,
+                                               &surface_without_small.estimate,
+                                               &surface_wide.estimate,
+                                               &line,
+                                               &line_propagated,
+                                               &line_without_small,
+                                               &line_weighted,
+                                               &per_seed,
+                                               &argmin,
+                                               &censored};
   if (edges_at_edge) rows.push_back(&*edges_at_edge);
   if (edges_beyond) rows.push_back(&*edges_beyond);
   return rows;
@@ -114,37 +255,31 @@ ScalingFit fit_scaling(const RunResults& results) {
   fit.noise = choose_noise(measured, evaluation, fit.cells, fit.grid_step);
   fit.optima =
       find_optima(fit.cells, fit.noise, measured.sd > 0 ? measured : evaluation, fit.grid_step);
-
-  const auto& small = results.study.analysis.small_batches;
-  const std::vector<Optimum> all = bracketed(fit.optima);
-  const std::vector<Optimum> large = bracketed(fit.optima, small);
-  const double step = fit.grid_step;
-  fit.surface = fit_surface("joint_surface", "joint surface", fit.cells, all, step);
-  fit.surface_without_small =
-      fit_surface("joint_surface_without_small_batches", "joint surface, without small batches",
-                  fit.cells, large, step);
-  fit.surface_wide = fit_surface("joint_surface_wide_window", "joint surface, window doubled",
-                                 fit.cells, all, 2 * step);
-  LineFit details;
-  fit.line = fit_exponent("ols", "line through the interpolated optima", line_points(all), false,
-                          &details);
-  if (fit.line.ok()) fit.line_details = std::move(details);
-  fit.line_propagated = propagate_errors(fit.line, line_points(all), fit.noise.df);
-  fit.line_without_small =
-      fit_exponent("ols_without_small_batches", "line, without small batches", line_points(large));
-  fit.line_weighted = fit_exponent("wls", "line, weighted by 1/se^2", line_points(all), true);
-  fit.argmin = fit_exponent("argmin_ols", "line through the raw grid argmins", argmin_points(grid));
-  fit.argmin_set = identified_set(grid);
-  if (has_edge(fit.optima)) {
-    fit.edges_at_edge = fit_exponent("ols_edges_at_edge", "line, edge optima taken at the edge",
-                                     with_edges(fit.optima, 0));
-    fit.edges_beyond =
-        fit_exponent("ols_edges_two_steps_beyond", "line, edge optima two grid steps beyond",
-                     with_edges(fit.optima, 2 * step));
-  }
-  test_hypotheses(results.study.analysis.hypotheses, fit);
+  fit.regions = argmin_regions(grid);
+  fit_surfaces(results, fit);
+  fit_lines(results, argmin_points(grid), fit);
+  fit.per_seed = estimate_per_seed(results, fit.noise);
   fit.transfer = test_transfer(results, fit.optima);
   return fit;
+}
+
+ScalingFit fit_optima(const RunResults& results, const std::vector<double>& rates) {
+  ScalingFit fit;
+  fit.edges_unknown = rates.empty();
+  fit.optima = optima_of(results, rates, fit.regions);
+  fit.grid_step = middle_step(rates);
+  fit_surfaces(results, fit);
+  std::vector<LinePoint> at_face_value = with_edges(fit.optima, 0);
+  fit_lines(results, at_face_value, fit);
+  fit.per_seed = estimate_per_seed(results, fit.noise);
+  fit.transfer.status = "not possible: a table of optima has no losses";
+  return fit;
+}
+
+void bootstrap_exponents(const ResamplingPlan& plan, ScalingFit& fit) {
+  const std::vector<Optimum> used = bracketed(fit.optima);
+  fit.surface_bootstrap = bootstrap_surface(fit.surface, fit.cells, used, plan);
+  fit.line_bootstrap = bootstrap_line(fit.line, line_points(used), plan);
 }
 
 }  // namespace pg::post

@@ -4,7 +4,10 @@
 #include <string>
 #include <vector>
 
+#include "postprocess/fits/design.hpp"
 #include "postprocess/fits/exponent.hpp"
+#include "postprocess/fits/exponent_bootstrap.hpp"
+#include "postprocess/fits/law.hpp"
 #include "postprocess/fits/optimum.hpp"
 #include "postprocess/fits/transfer.hpp"
 
@@ -40,7 +43,17 @@ struct ScalingFit {
   ExponentEstimate line_propagated;     ///< its interval from the optima's own errors
   ExponentEstimate line_without_small;
   ExponentEstimate line_weighted;
-  ExponentEstimate argmin;  ///< grid stage only, edges taken at face value
+  ExponentEstimate per_seed;            ///< the surface of each seed, mean over seeds
+  ExponentBootstrap surface_bootstrap;  ///< residual bootstrap, over cells
+  ExponentBootstrap line_bootstrap;     ///< residual bootstrap, over optima
+  DesignPower design;                   ///< of the headline
+  /// The power law and its rivals through the same interpolated optima, best AICc first; empty with
+  /// fewer than four of them.
+  std::vector<Rival> rivals;
+  ExponentEstimate argmin;            ///< grid stage only, edges taken at face value
+  ExponentEstimate censored;          ///< the line when each argmin is known to its grid cell only
+  bool edges_unknown = false;         ///< optima from a table, without the grid behind them
+  std::vector<ArgminRegion> regions;  ///< what the grid says about each optimum
   IdentifiedSet argmin_set;
   /// With the optima on the edge taken to be at the edge, and two grid steps beyond it; absent
   /// when no optimum lies on an edge.
@@ -59,5 +72,13 @@ struct ScalingFit {
 
 /// Never throws for data that do not determine something: the field's status says so.
 ScalingFit fit_scaling(const RunResults& results);
+
+/// The same from a table that has only the best learning rate of each batch (read_optima): no
+/// surface, no losses. With the grid's `rates` (rising, every optimum among them) optima on its
+/// edges are known as such; with none they are taken at face value, and no verdict is given.
+ScalingFit fit_optima(const RunResults& results, const std::vector<double>& rates);
+
+/// Fills the two bootstraps of a fit; apart, because they cost more than everything else.
+void bootstrap_exponents(const ResamplingPlan& plan, ScalingFit& fit);
 
 }  // namespace pg::post

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "base/text.hpp"
+#include "postprocess/stats/ratio.hpp"
 
 namespace pg::post {
 namespace {
@@ -108,6 +109,8 @@ TransferComparison compare(const TransferResult& first, const TransferResult& se
   c.anchor = first.rule.anchor;
   std::vector<double> differences;
   std::vector<int> infinite;  // the sign of a difference between a loss and a divergence
+  std::vector<double> errors_first;
+  std::vector<double> errors_second;
   double sum_first = 0;
   double sum_second = 0;
   double largest = 0;
@@ -118,6 +121,8 @@ TransferComparison compare(const TransferResult& first, const TransferResult& se
     if (has_number(a) && has_number(b)) {
       differences.push_back(a.error - b.error);
       largest = std::max(largest, std::abs(differences.back()));
+      errors_first.push_back(a.error);
+      errors_second.push_back(b.error);
       sum_first += a.error;
       sum_second += b.error;
     } else if (a.source == TransferSource::diverged && has_number(b)) {
@@ -135,7 +140,11 @@ TransferComparison compare(const TransferResult& first, const TransferResult& se
   }
   c.test = sign_flip_test(differences);
   c.ratio_defined = !c.diverged_pairs && c.test.n > 0 && sum_second > 0;
-  if (c.ratio_defined) c.ratio_saved = 1 - sum_first / sum_second;
+  if (c.ratio_defined) {
+    c.ratio_saved = 1 - sum_first / sum_second;
+    const Interval ratio = mean_ratio_interval(errors_first, errors_second);
+    c.saved_ci95 = {1 - ratio.high, 1 - ratio.low};
+  }
   c.conclusion = conclude(c, first.rule.hypothesis, second.rule.hypothesis);
   return c;
 }

@@ -40,8 +40,9 @@ struct TransferResult {
 /// they coincide, is left out.
 struct TransferComparison {
   std::string anchor;
-  SignFlipTest test;       ///< of e_first - e_second
-  double ratio_saved = 0;  ///< 1 - sum e_first / sum e_second; 0 when not defined
+  SignFlipTest test;         ///< of e_first - e_second
+  double ratio_saved = 0;    ///< 1 - sum e_first / sum e_second; 0 when not defined
+  Interval saved_ci95 = {};  ///< of ratio_saved, by Fieller over the batches; may be unbounded
   bool ratio_defined = false;
   bool diverged_pairs = false;  ///< a diverged rule stands in with the largest finite difference
   std::string conclusion;       ///< a sentence by rule on `test`

@@ -154,18 +154,6 @@ Plan grid_plan(const RunResults& results) {
   return plan;
 }
 
-std::int64_t planned_grid_trials(const RunResults& results) {
-  const Plan plan = grid_plan(results);
-  std::set<std::uint64_t> seeds;
-  std::size_t seed_axis = 0;
-  for (const config::Axis& axis : results.study.axes) {
-    if (axis.path == kSeedPath) seed_axis = axis.values.size();
-  }
-  for (const TrialRecord& t : results.trials) seeds.insert(t.summary.seed);
-  const std::size_t n_seeds = std::max({seed_axis, seeds.size(), std::size_t{1}});
-  return static_cast<std::int64_t>(plan.batches.size() * plan.lrs.size() * n_seeds);
-}
-
 bool wanted(const std::string& stage, Stages stages) {
   if (stage == "grid") return true;
   return stages == Stages::all || (stages == Stages::grid_and_refine && stage == "refine");
@@ -217,6 +205,18 @@ void summarise(Cell& cell, const std::vector<TrialRecord>& trials) {
 
 }  // namespace
 
+std::int64_t count_planned_trials(const RunResults& results) {
+  const Plan plan = grid_plan(results);
+  std::set<std::uint64_t> seeds;
+  std::size_t seed_axis = 0;
+  for (const config::Axis& axis : results.study.axes) {
+    if (axis.path == kSeedPath) seed_axis = axis.values.size();
+  }
+  for (const TrialRecord& t : results.trials) seeds.insert(t.summary.seed);
+  const std::size_t n_seeds = std::max({seed_axis, seeds.size(), std::size_t{1}});
+  return static_cast<std::int64_t>(plan.batches.size() * plan.lrs.size() * n_seeds);
+}
+
 bool same_lr(double a, double b) {
   return std::abs(a - b) <= kSameLr * std::max(a, b);
 }
@@ -255,7 +255,7 @@ RunResults load_results(const fs::path& root, const std::vector<std::string>& wh
   refuse_other_axes(results);
   refuse_mixed_corpora(results);
   read_transfer_anchor(results);
-  results.planned_grid_trials = planned_grid_trials(results);
+  results.planned_grid_trials = count_planned_trials(results);
   return results;
 }
 

@@ -22,6 +22,9 @@ struct RunResults {
   std::filesystem::path root;
   config::Study study;  ///< of study.yaml; the defaults where there is none
   bool has_study_file = false;
+  /// Where the losses are from a table (read_grid) and not from a run directory; `root` is empty.
+  std::filesystem::path table;
+  std::string table_sha256;
   std::string selection;  ///< "gate.alpha=0.5" when only a part of the trials was asked for
   std::vector<record::TrialRecord> trials;
   std::vector<record::DamagedTrial> damaged;  ///< trials, and transfer.json if it is
@@ -35,6 +38,10 @@ struct RunResults {
 /// Throws InvalidInput (data): no such folder, no trials at all, nothing selected, other settings
 /// vary, more than one corpus. A damaged file never throws: it is listed.
 RunResults load_results(const std::filesystem::path& root, const std::vector<std::string>& where);
+
+/// Trials that the grid should have: all batches x all learning rates x all seeds, by study.yaml's
+/// axes and by what was seen.
+std::int64_t count_planned_trials(const RunResults& results);
 
 enum class CellState {
   usable,    ///< every seed finished
