@@ -16,6 +16,7 @@
 #include "postprocess/report/checkpoints.hpp"
 #include "postprocess/report/run_status.hpp"
 #include "postprocess/report/written.hpp"
+#include "postprocess/table_command.hpp"
 
 namespace {
 
@@ -27,6 +28,7 @@ struct Arguments {
   std::string format = "text";
   std::vector<std::string> where;
   std::vector<std::string> places;
+  TableArguments table;
 };
 
 /// One run, fitted and judged. Results of a selection go to a folder of their own.
@@ -41,6 +43,7 @@ Work analyse(const Arguments& arguments) {
   Work work;
   work.results = load_results(arguments.run_directory, arguments.where);
   work.fit = fit_scaling(work.results);
+  bootstrap_exponents({}, work.fit);
   work.assessment = assess(work.results, work.fit);
   work.output = arguments.run_directory;
   if (!work.results.selection.empty()) {
@@ -72,8 +75,9 @@ std::string try_plots(const Work& work) {
 void write_report(const Work& work, const std::string& plot_problem) {
   pg::write_file(work.output / "scaling_fit.json",
                  fit_json(work.results, work.fit, work.assessment));
-  pg::write_file(work.output / "RESULTS.md",
-                 results_markdown(work.results, work.fit, work.assessment, plot_problem));
+  const Document document = results_document(work.results, work.fit, work.assessment, plot_problem);
+  pg::write_file(work.output / "RESULTS.md", to_markdown(document));
+  pg::write_file(work.output / "report.html", to_html(document, work.output / "plots"));
 }
 
 pg::ExitCode fit_command(const Arguments& arguments) {
@@ -83,8 +87,8 @@ pg::ExitCode fit_command(const Arguments& arguments) {
   fmt::print("{}", arguments.format == "json" ? fit_json(work.results, work.fit, work.assessment)
                                               : fit_text(work.fit, work.assessment));
   if (arguments.format == "text") {
-    fmt::print("\nwritten to {}: scaling_fit.json, RESULTS.md{}\n", work.output.string(),
-               plot_problem.empty() ? ", plots/" : "");
+    fmt::print("\nwritten to {}: scaling_fit.json, RESULTS.md, report.html{}\n",
+               work.output.string(), plot_problem.empty() ? ", plots/" : "");
   }
   const pg::ExitCode damage = report_damage(work.results);
   if (!plot_problem.empty()) {
@@ -92,6 +96,14 @@ pg::ExitCode fit_command(const Arguments& arguments) {
     return damage == pg::ExitCode::done ? pg::ExitCode::input_output : damage;
   }
   return damage;
+}
+
+/// A law, or the analysis of a run, fitted to a table.
+pg::ExitCode fit_table_command(const Arguments& arguments) {
+  TableArguments table = arguments.table;
+  table.columns.where = arguments.where;
+  table.json = arguments.format == "json";
+  return fit_table_command(table);
 }
 
 pg::ExitCode plot_command(const Arguments& arguments) {
@@ -105,7 +117,7 @@ pg::ExitCode report_command(const Arguments& arguments) {
   const Work work = analyse(arguments);
   const bool drawn = fs::exists(work.output / "plots" / "lr_vs_batch.png");
   write_report(work, drawn ? "" : "run pgpost plot");
-  fmt::print("written to {}: scaling_fit.json, RESULTS.md\n", work.output.string());
+  fmt::print("written to {}: scaling_fit.json, RESULTS.md, report.html\n", work.output.string());
   return report_damage(work.results);
 }
 
@@ -159,9 +171,9 @@ int main(int argc, char** argv) {
         ->expected(1)
         ->take_all();
   };
-  CLI::App* fit = command("fit", "fit the scaling law; write JSON, plots and RESULTS.md");
+  CLI::App* fit = command("fit", "fit the scaling law; write JSON, plots, RESULTS.md, report.html");
   CLI::App* plot = command("plot", "draw the plots only");
-  CLI::App* report = command("report", "write scaling_fit.json and RESULTS.md only");
+  CLI::App* report = command("report", "write scaling_fit.json, RESULTS.md and report.html only");
   CLI::App* status = command("status", "how far a running or stopped run is");
   CLI::App* checkpoint = app.add_subcommand("checkpoint", "look at generations (checkpoints)");
   checkpoint->require_subcommand(1);
@@ -177,11 +189,14 @@ int main(int argc, char** argv) {
   diff->get_option("FILE")->expected(2);
   for (CLI::App* sub : {fit, plot, report}) add_where(sub);
   for (CLI::App* sub : {fit, status}) add_format(sub);
+  add_table_options(*fit, arguments.table, "RUN_DIR");
 
   try {
     app.parse(argc, argv);
     pg::ExitCode code = pg::ExitCode::done;
-    if (fit->parsed()) code = fit_command(arguments);
+    if (fit->parsed()) {
+      code = arguments.table.model.empty() ? fit_command(arguments) : fit_table_command(arguments);
+    }
     if (plot->parsed()) code = plot_command(arguments);
     if (report->parsed()) code = report_command(arguments);
     if (status->parsed()) code = status_command(arguments);

@@ -20,6 +20,7 @@ test_packages=(
   python3 python3-torch                        # the independent truth for the training step
   clang-format shellcheck                      # the format of the sources; mistakes in the scripts
   python3-h5py hdf5-tools                      # other readers of the files
+  chromium                                     # a browser, for report.html
   munge slurmctld slurmd slurm-client          # a Slurm on this machine, for the job scripts
 )
 

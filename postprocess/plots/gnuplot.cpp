@@ -10,9 +10,11 @@
 #include <array>
 #include <cerrno>
 #include <cmath>
+#include <regex>
 
 #include "base/error.hpp"
 #include "base/files.hpp"
+#include "base/text.hpp"
 
 extern char** environ;
 
@@ -67,6 +69,26 @@ constexpr std::array<Rgb, 9> kViridis = {{{0.267, 0.005, 0.329},
                                           {0.478, 0.821, 0.318},
                                           {0.993, 0.906, 0.144}}};
 
+/// Multiplies the number in the first group of every match.
+std::string scaled(const std::string& text, const std::regex& pattern, double factor) {
+  std::string out;
+  auto rest = text.cbegin();
+  for (std::sregex_iterator i(text.begin(), text.end(), pattern), end; i != end; ++i) {
+    out.append(rest, (*i)[1].first);
+    out += fmt::format("{:.3g}", factor * *parse_real((*i)[1].str()));
+    rest = (*i)[1].second;
+  }
+  return out.append(rest, text.cend());
+}
+
+/// The script for the SVG terminal, which measures fonts in pixels, not points, and draws marks
+/// half as large again as pngcairo does (but not those that are letters).
+std::string for_svg(const std::string& script) {
+  static const std::regex mark(R"re( pt [0-9]+ ps ([0-9]+\.?[0-9]*))re");
+  static const std::regex font(R"re( font ',([0-9]+)')re");
+  return scaled(scaled(script, mark, 0.66), font, 17.0 / 13);
+}
+
 }  // namespace
 
 std::string viridis(double share) {
@@ -90,12 +112,29 @@ std::string viridis_palette(bool reversed) {
   return text + ")\n";
 }
 
+// Two readers in turn: the string's own escapes, then those of the enhanced mode.
 std::string literal(const std::string& text) {
   std::string out;
   for (const char c : text) {
-    if (std::string("_^{}@&~\\\"").find(c) != std::string::npos) out += "\\\\";
-    out += c;
+    if (c == '`') {  // gnuplot hands what stands between two of them to the shell
+      out += "\\140";
+    } else if (c == '"') {
+      out += "\\042";  // in a data block the escaped quote would end the text
+    } else if (c == '\\') {
+      out += "\\\\\\\\";
+    } else if (static_cast<unsigned char>(c) < 0x20) {
+      out += ' ';
+    } else {
+      if (std::string("_^{}@&~").find(c) != std::string::npos) out += "\\\\";
+      out += c;
+    }
   }
+  return out;
+}
+
+std::string tic_literal(const std::string& text) {
+  std::string out;
+  for (const char c : literal(text)) out += c == '%' ? std::string("%%") : std::string(1, c);
   return out;
 }
 
@@ -108,9 +147,10 @@ void draw(const fs::path& folder, const Picture& picture) {
       "set encoding utf8\n"
       "set terminal pngcairo size {0},{1} enhanced font 'sans,13' background '#ffffff'\n"
       "set output {2}\n{4}\nunset output\nreset\n"
-      "set terminal svg size {0},{1} enhanced font 'sans,15' background '#ffffff'\n"
-      "set output {3}\n{4}\nunset output\n",
-      picture.width, picture.height, quoted(png.path()), quoted(svg.path()), picture.script);
+      "set terminal svg size {0},{1} enhanced font 'sans,17' background '#ffffff'\n"
+      "set output {3}\n{5}\nunset output\n",
+      picture.width, picture.height, quoted(png.path()), quoted(svg.path()), picture.script,
+      for_svg(picture.script));
   write_file(script.path(), text);
   const int status = run_gnuplot(script.path(), log.path());
   if (status != 0) {

@@ -40,5 +40,7 @@ std::string viridis_palette(bool reversed);
 
 /// A text for gnuplot's enhanced mode inside double quotes, taken literally.
 std::string literal(const std::string& text);
+/// The same for a label in a list of tics, where % begins a format.
+std::string tic_literal(const std::string& text);
 
 }  // namespace pg::post

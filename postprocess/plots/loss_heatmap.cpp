@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/text.hpp"
+#include "postprocess/plots/contours.hpp"
 #include "postprocess/plots/frame.hpp"
 #include "postprocess/plots/plots.hpp"
 
@@ -51,6 +52,77 @@ Range excess_range(const std::vector<HeatCell>& cells) {
   if (largest <= 0) return {1e-4, 1e-3};
   const double low = std::max(std::pow(10, std::floor(std::log10(smallest))), largest * 1e-3);
   return {low, std::max(largest, 10 * low)};
+}
+
+/// dL / d ln LR at cell `i` of its row: of the parabola through it and its neighbours, of the
+/// straight line at an end.
+double slope_at(const std::vector<Cell>& cells, std::size_t i) {
+  const auto usable = [&](std::size_t k) {
+    return k < cells.size() && cells[k].state == CellState::usable;
+  };
+  const auto slope = [&](std::size_t k) {
+    return (cells[k + 1].loss - cells[k].loss) / std::log(cells[k + 1].lr / cells[k].lr);
+  };
+  const bool left = i > 0 && usable(i - 1);
+  const bool right = usable(i + 1);
+  if (!left) return right ? slope(i) : 0;
+  if (!right) return slope(i - 1);
+  const double before = std::log(cells[i].lr / cells[i - 1].lr);
+  const double after = std::log(cells[i + 1].lr / cells[i].lr);
+  return (after * slope(i - 1) + before * slope(i)) / (before + after);
+}
+
+/// A batch's loss between usable neighbours, a cubic in ln LR; NaN outside.
+double loss_between(const std::vector<Cell>& cells, double lr) {
+  for (std::size_t i = 0; i + 1 < cells.size(); ++i) {
+    const Cell& a = cells[i];
+    const Cell& b = cells[i + 1];
+    if (lr < a.lr || lr > b.lr) continue;
+    if (a.state != CellState::usable || b.state != CellState::usable) return NAN;
+    const double width = std::log(b.lr / a.lr);
+    const double t = std::log(lr / a.lr) / width;
+    const double u = 1 - t;
+    return u * u * (1 + 2 * t) * a.loss + t * t * (1 + 2 * u) * b.loss +
+           width * t * u * (u * slope_at(cells, i) - t * slope_at(cells, i + 1));
+  }
+  return NAN;
+}
+
+/// The lines of equal loss above each batch's lowest.
+void add_contours(const ScalingFit& fit, double low, double high, PlotCommand& plot) {
+  const std::vector<double> rates = spread(low, high, 160, true);
+  std::vector<double> rows;
+  std::vector<std::vector<double>> excess;
+  const std::size_t n = fit.cells.size();
+  for (std::size_t r = 0; r < n; ++r) {
+    const auto& cells = fit.cells[r].cells;
+    double lowest = INFINITY;
+    std::vector<double> row;
+    for (const double lr : rates) {
+      row.push_back(loss_between(cells, lr));
+      if (row.back() < lowest) lowest = row.back();
+    }
+    for (double& value : row) value = value / lowest - 1;
+    // The first and the last row reach to the frame.
+    if (r == 0) rows.push_back(-0.5), excess.push_back(row);
+    rows.push_back(static_cast<double>(r)), excess.push_back(row);
+    if (r + 1 == n) rows.push_back(static_cast<double>(r) + 0.5), excess.push_back(row);
+  }
+  int dash = 1;
+  for (const double percent : {0.25, 0.5, 1.0, 2.0}) {
+    std::vector<std::string> lines;
+    for (const Segment& s : contour(rates, rows, excess, percent / 100)) {
+      lines.push_back(fmt::format("{} {}", s.x0, s.y0));
+      lines.push_back(fmt::format("{} {}", s.x1, s.y1));
+      lines.emplace_back("");
+    }
+    const std::string name = fmt::format("contour{}", dash);
+    plot.add(name + "_halo", lines, "using 1:2 with lines lw 3.2 lc rgb '#70ffffff' notitle");
+    plot.add(name, lines,
+             fmt::format("using 1:2 with lines lw 1.6 dt {} lc rgb '#000000' title '+{:g} %'", dash,
+                         percent));
+    ++dash;
+  }
 }
 
 }  // namespace
@@ -107,7 +179,7 @@ Picture loss_heatmap(const ScalingFit& fit) {
   for (std::size_t r = 0; r < fit.optima.size(); ++r) {
     const Optimum& o = fit.optima[r];
     if (o.state == OptimumState::bracketed) {
-      optima.push_back(fmt::format("{} {}", o.lr(), static_cast<double>(r) - 0.36));
+      optima.push_back(fmt::format("{} {}", o.lr(), static_cast<double>(r) - 0.34));
     }
   }
   PlotCommand plot;
@@ -121,14 +193,13 @@ Picture loss_heatmap(const ScalingFit& fit) {
   plot.add("blank", blank,
            "using 1:2:3:4:5:6 with boxxyerror lc rgb '#bbbbbb' lw 1 fs empty border title "
            "'no finished trial'");
+  add_contours(fit, low, high, plot);
   const std::string label = "using 1:2:3 with labels font ',11' textcolor rgb ";
   plot.add("on_dark", on_dark, label + "'#ffffff' notitle");
   plot.add("on_light", on_light, label + "'#000000' notitle");
   plot.add("upright_on_dark", upright_on_dark, label + "'#ffffff' rotate by 90 notitle");
   plot.add("upright_on_light", upright_on_light, label + "'#000000' rotate by 90 notitle");
-  plot.add("optima", optima,
-           "using 1:2 with points pt 9 ps 1.9 lc rgb '#000000' title 'interpolated optimum'");
-  plot.add("optima_core", optima, "using 1:2 with points pt 9 ps 1.1 lc rgb '#ffffff' notitle");
+  add_stars(plot, "optima", optima, "interpolated optimum");
 
   std::vector<std::string> rows;
   for (std::size_t r = 0; r < fit.cells.size(); ++r) {
@@ -137,7 +208,7 @@ Picture loss_heatmap(const ScalingFit& fit) {
   picture.script =
       plot.blocks() + kFrame + viridis_palette(true) +
       fmt::format(
-          "set title \"Final validation loss (printed, nats per token); colour: loss above "
+          "set title \"Final validation loss (printed, nats per token); colour and lines: above "
           "the batch's lowest\"\n"
           "unset grid\nset border 0\nset tics scale 0\nset logscale x\nset logscale cb\n"
           "set xrange [{}:{}]\nset yrange [-0.5:{}]\nset cbrange [{}:{}]\n"

@@ -37,6 +37,7 @@ void add_optima(const ScalingFit& fit, PlotCommand& plot) {
   std::vector<std::string> flagged;
   std::vector<std::string> arrows;
   std::vector<std::string> open;
+  std::vector<std::string> edges;
   const double t = fit.noise.quantile95();
   for (const Optimum& o : fit.optima) {
     if (o.state == OptimumState::no_data) continue;
@@ -49,6 +50,7 @@ void add_optima(const ScalingFit& fit, PlotCommand& plot) {
     } else if (o.state == OptimumState::not_determined) {
       open.push_back(point);
     } else {
+      edges.push_back(point);
       const double up = o.state == OptimumState::edge_high ? 1 : -1;
       arrows.push_back(
           fmt::format("{} {} 0 {}", o.batch, o.argmin_lr, o.argmin_lr * (std::exp(up * 0.6) - 1)));
@@ -60,7 +62,11 @@ void add_optima(const ScalingFit& fit, PlotCommand& plot) {
                        colour::kGrey));
   plot.add("arrows", arrows,
            fmt::format("using 1:2:3:4 with vectors head filled size screen 0.012,20 lw 2.5 lc rgb "
-                       "'{}' title 'on the edge of the grid: only a bound'",
+                       "'{}' notitle",
+                       colour::kBlack));
+  plot.add("edges", edges,
+           fmt::format("using 1:2 with points pt 6 ps 1.7 lw 2.5 lc rgb '{}' title 'on the edge of "
+                       "the grid: only a bound'",
                        colour::kBlack));
   plot.add("open", open,
            fmt::format("using 1:2 with points pt 2 ps 1.8 lw 2 lc rgb '{}' title 'not determined'",
@@ -69,10 +75,11 @@ void add_optima(const ScalingFit& fit, PlotCommand& plot) {
            fmt::format("using 1:2:3:4 with yerrorbars pt 7 ps 1.5 lw 2 lc rgb '{}' title "
                        "'interpolated optimum, 95 % range'",
                        colour::kBlack));
-  plot.add("flagged", flagged,
-           fmt::format("using 1:2:3:4 with yerrorbars pt 6 ps 1.7 lw 2 lc rgb '{}' title 'beside a "
-                       "diverged trial, or several dips'",
-                       colour::kBlack));
+  plot.add(
+      "flagged", flagged,
+      fmt::format("using 1:2:3:4 with yerrorbars pt 12 ps 1.9 lw 2 lc rgb '{}' title 'beside a "
+                  "diverged trial, or several dips'",
+                  colour::kBlack));
 }
 
 CsvTable lr_table(const std::vector<config::Hypothesis>& hypotheses, const ScalingFit& fit) {
@@ -143,9 +150,13 @@ Picture lr_vs_batch(const RunResults& results, const ScalingFit& fit) {
         fmt::format("using 1:2 with lines lw 2 dt {} lc rgb '{}' title \"{}: slope {:.3f}\"", i + 2,
                     hypothesis_colour(i), literal(hypotheses[i].name), hypotheses[i].beta));
   }
+  std::string label = headline.label;
+  if (headline.ok()) {
+    label += fmt::format(": β = {:.3f} [{:.3f}, {:.3f}]", headline.beta, headline.beta_ci95.low,
+                         headline.beta_ci95.high);
+  }
   plot.add("line", line,
-           fmt::format("using 1:2 with lines lw 3 lc rgb '{}' title \"{}\"", colour::kBlue,
-                       headline.label));
+           fmt::format("using 1:2 with lines lw 3 lc rgb '{}' title \"{}\"", colour::kBlue, label));
   add_optima(fit, plot);
 
   double low = INFINITY;
@@ -159,13 +170,10 @@ Picture lr_vs_batch(const RunResults& results, const ScalingFit& fit) {
   if (high == 0) low = high = 1e-3;
   low /= 2.5;
   high *= 2.5;
-  std::string title = "Best learning rate by batch size: no exponent";
-  if (headline.ok()) {
-    title =
-        fmt::format("Best learning rate by batch size: β = {:.3f}, 95 % interval [{:.3f}, {:.3f}]",
-                    headline.beta, headline.beta_ci95.low, headline.beta_ci95.high);
-  }
-  if (fit.line.r2) title += fmt::format("; R^2 of the line {:.3f}", *fit.line.r2);
+  std::string title = "Best learning rate by batch size";
+  if (!headline.ok()) title += ": no exponent";
+  if (fit.line.r2)
+    title += fmt::format(" (R^2 of the line through the optima {:.3f})", *fit.line.r2);
   Picture picture;
   picture.name = "lr_vs_batch";
   picture.height = 870;

@@ -13,10 +13,16 @@ Picture lr_vs_batch(const RunResults& results, const ScalingFit& fit);
 Picture loss_heatmap(const ScalingFit& fit);
 /// Transfer error by batch for both rules, one panel for each anchor.
 Picture transfer_comparison(const ScalingFit& fit);
-/// Validation loss by step of each batch's best trial.
+/// Loss by step of each batch's best learning rate: training_curves over its seeds.
 Picture convergence_curves(const RunResults& results, const ScalingFit& fit);
+/// Final loss by learning rate, one curve per batch, cut off above what lies near the minima.
+Picture loss_vs_lr(const ScalingFit& fit);
+/// The exponent by every estimator, with the hypotheses.
+Picture exponent_estimates(const RunResults& results, const ScalingFit& fit);
+/// Diagnostics of the line through the interpolated optima; needs fit.line_details.
+Picture line_diagnostics(const ScalingFit& fit);
 
-/// Draws all four into `folder`. Throws IoError.
+/// Draws all of them into `folder` (line_diagnostics only where there is a line). Throws IoError.
 void draw_plots(const std::filesystem::path& folder, const RunResults& results,
                 const ScalingFit& fit);
 

@@ -84,10 +84,8 @@ Picture transfer_comparison(const ScalingFit& fit) {
     }
   }
   if (test.status != "ok") {
-    picture.script = fmt::format(
-        "unset border\nunset tics\nunset key\nset xrange [0:1]\nset yrange [0:1]\n"
-        "set label 1 \"Transfer test {}\" at 0.5,0.5 center\nplot NaN notitle\n",
-        literal(test.status));
+    picture.height = 300;
+    picture.script = empty_picture("Transfer test " + test.status);
     return picture;
   }
   const ErrorRange range = transfer_range(fit);
@@ -122,7 +120,7 @@ Picture transfer_comparison(const ScalingFit& fit) {
           "set mxtics 1\nset xzeroaxis lt 1 lw 1.5 lc rgb '#444444'\n"
           "set xlabel 'batch size (sequences per step)'\n"
           "set ylabel 'loss above the batch minimum (nats per token)'\n"
-          "set bmargin 9\nset key at graph 0.5, -0.19 center top Left reverse samplen 2 "
+          "set bmargin 9\nset key at graph 0.5, -0.26 center top Left reverse samplen 2 "
           "vertical maxrows 3\n",
           test.results.size() / 2, test.anchor_batch, x.low, x.high, range.low, range.high,
           batch_tics(fit.optima)) +

@@ -21,6 +21,7 @@ using record::TrialSummary;
 
 constexpr double kClipLimit = 0.5;
 constexpr double kEpochLimit = 4;
+constexpr double kClearlyWorse = 2;  // in AICc: Burnham and Anderson 2002, 2.6
 
 template <typename Predicate>
 std::string batches_where(const std::vector<Optimum>& optima, Predicate predicate) {
@@ -107,7 +108,7 @@ void warn_about_design(const RunResults& results, const ScalingFit& fit, Warning
     steps[t.summary.batch] = t.summary.steps;
     distinct.insert(t.summary.steps);
   }
-  if (steps.size() > 1 && distinct.size() == 1) {
+  if (results.table.empty() && steps.size() > 1 && distinct.size() == 1) {
     const double ratio =
         static_cast<double>(steps.rbegin()->first) / static_cast<double>(steps.begin()->first);
     warnings.add("fixed_steps",
@@ -121,6 +122,17 @@ void warn_about_design(const RunResults& results, const ScalingFit& fit, Warning
                  fmt::format("The optima scatter about the line by more than the cells explain "
                              "(F = {:.2f}, p = {:.2g}): a pure power law is doubtful.",
                              fit.surface.misfit_f, fit.surface.misfit_p));
+  }
+  if (!fit.rivals.empty() && fit.rivals.front().aicc) {
+    const Rival& best = fit.rivals.front();
+    for (const Rival& rival : fit.rivals) {
+      if (rival.fit.law != "power" || !(rival.delta_aicc > kClearlyWorse)) continue;
+      warnings.add("another_law_fits_better",
+                   fmt::format("Through the same optima {} ({}) has an AICc lower by {:.1f} than "
+                               "the power law: beta is then an average slope over these batches, "
+                               "no law to extrapolate.",
+                               best.fit.law, best.fit.formula, rival.delta_aicc));
+    }
   }
   const std::string band = band_of(fit.headline().beta_ci95);
   for (const ExponentEstimate* other :
@@ -141,7 +153,11 @@ void warn_about_design(const RunResults& results, const ScalingFit& fit, Warning
   } else if (fit.noise.df == 0) {
     warnings.add("noise_is_a_floor", "The noise is known from " + fit.noise.source + ".");
   }
-  if (!results.has_study_file) {
+  if (!results.table.empty()) {
+    warnings.add("from_table",
+                 "The losses are from a table: how the runs were trained (steps, clipping, "
+                 "convergence, program) is not known here and was not checked.");
+  } else if (!results.has_study_file) {
     warnings.add("no_study_file", "There is no study.yaml: the default analysis was used.");
   }
   if (!results.damaged.empty()) {
@@ -191,6 +207,11 @@ void warn_about_builds(const RunResults& results, const nlohmann::json& provenan
 }
 
 void read_provenance(const RunResults& results, Assessment& assessment, Warnings& warnings) {
+  if (!results.table.empty()) {
+    assessment.provenance = {{"table", results.table.string()},
+                             {"table_sha256", results.table_sha256}};
+    return;
+  }
   const auto file = record::RunDirectory(results.root).provenance_file();
   if (!std::filesystem::exists(file)) {
     warnings.add("no_provenance",
@@ -254,7 +275,7 @@ std::vector<std::pair<std::string, std::string>> conventions(const ScalingFit& f
                    std::exp(window), window)},
       {"misfit_rule",
        "if batches scatter about the line by more than cells about their own curves "
-       "(F > 1), the interval is from the scatter between batches with n - 2 "
+       "(p < 0.175), the interval is from the scatter between batches with n - 2 "
        "degrees of freedom, else from the cells"},
       {"optimum",
        "vertex of the parabola through the lowest cell and its neighbours in (ln lr, "
@@ -292,6 +313,8 @@ Assessment assess(const RunResults& results, const ScalingFit& fit) {
   Assessment assessment;
   assessment.verdict = judge(fit);
   set_coverage(results, fit, assessment.coverage);
+  assessment.scenario = judge_scenario(fit, assessment.verdict);
+  assessment.criteria = judge_criteria(fit, assessment.verdict, assessment.coverage);
   Warnings warnings;
   const Coverage& c = assessment.coverage;
   if (c.grid_finished + c.grid_diverged < c.grid_planned) {

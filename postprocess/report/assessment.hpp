@@ -53,8 +53,33 @@ struct Coverage {
   std::vector<ExcludedCell> excluded;
 };
 
+// What the source document promised itself of this study, judged one by one: its criteria in its
+// own words, and its four scenarios. Intervals decide, not point estimates.
+
+struct Criterion {
+  std::string name;     ///< snake_case, stable
+  std::string text;     ///< what the source asks
+  std::string outcome;  ///< met, not_met, indeterminate
+  std::string why;      ///< the numbers behind it
+};
+
+/// The source's success metrics: "minimal" (three) and "full" (three).
+std::vector<Criterion> judge_criteria(const ScalingFit& fit, const Verdict& verdict,
+                                      const Coverage& coverage);
+
+/// Scenario 1 to 4 of the source (Laplace confirmed, Gaussian, intermediate, unexpected), or why
+/// there is none: the interval spans several, optima on an edge could move it, or the line through
+/// the optima names another one.
+struct Scenario {
+  std::string word;  ///< laplace_confirmed, gaussian, intermediate, unexpected, indeterminate
+  std::string sentence;
+};
+Scenario judge_scenario(const ScalingFit& fit, const Verdict& verdict);
+
 struct Assessment {
   Verdict verdict;
+  Scenario scenario;
+  std::vector<Criterion> criteria;
   std::vector<Warning> warnings;
   Coverage coverage;
   std::vector<std::pair<std::string, std::string>> conventions;  ///< name, text

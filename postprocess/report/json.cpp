@@ -148,10 +148,72 @@ Json transfer_json(const TransferTest& test) {
          {"p", c.test.p},
          {"smallest_possible_p", c.test.smallest_p},
          {"share_saved", c.ratio_defined ? Json(c.ratio_saved) : Json(nullptr)},
+         {"share_saved_ci95", c.ratio_defined ? interval(c.saved_ci95) : Json(nullptr)},
          {"diverged_pairs", c.diverged_pairs},
          {"conclusion", c.conclusion}});
   }
   return out;
+}
+
+Json bootstrap_json(const ExponentBootstrap& b) {
+  Json out = {{"of", b.name}, {"status", b.status}};
+  if (!b.ok()) return out;
+  out["n_replicates"] = b.n_replicates;
+  out["n_degenerate"] = b.n_degenerate;
+  out["seed"] = b.seed;
+  out["studentised_ci95"] = interval(b.studentised.interval);
+  out["percentile_ci95"] = b.percentile.ok() ? interval(b.percentile.interval) : Json(nullptr);
+  return out;
+}
+
+Json design_json(const DesignPower& d) {
+  Json out = {{"status", d.status}};
+  if (d.status != "ok") return out;
+  out["beta_se"] = d.beta_se;
+  out["df"] = d.df;
+  out["detectable_difference"] = number(d.detectable);
+  out["pairs"] = Json::array();
+  for (const Separation& pair : d.pairs) {
+    out["pairs"].push_back({{"first", pair.first},
+                            {"second", pair.second},
+                            {"distance", pair.distance},
+                            {"power", pair.power},
+                            {"designs_needed", pair.designs > 0 ? Json(pair.designs) : nullptr},
+                            {"trials_needed", pair.designs > 0 ? Json(pair.trials) : nullptr}});
+  }
+  if (!d.caveat.empty()) out["caveat"] = d.caveat;
+  return out;
+}
+
+Json rivals_json(const std::vector<Rival>& rivals) {
+  Json list = Json::array();
+  for (const Rival& r : rivals) {
+    Json parameters = Json::array();
+    for (const LawParameter& p : r.fit.parameters) {
+      parameters.push_back({{"name", p.name},
+                            {"estimate", number(p.estimate)},
+                            {"se", number(p.se)},
+                            {"ci95", interval(p.ci95)},
+                            {"ci_method", p.ci_method}});
+    }
+    list.push_back({{"law", r.fit.law},
+                    {"formula", r.fit.formula},
+                    {"status", to_string(r.fit.status)},
+                    {"detail", r.fit.detail},
+                    {"aicc", optional_number(r.aicc)},
+                    {"delta_aicc", number(r.delta_aicc)},
+                    {"weight", number(r.weight)},
+                    {"parameters", parameters}});
+  }
+  return list;
+}
+
+Json criteria_json(const Assessment& assessment) {
+  Json list = Json::array();
+  for (const Criterion& c : assessment.criteria) {
+    list.push_back({{"name", c.name}, {"text", c.text}, {"outcome", c.outcome}, {"why", c.why}});
+  }
+  return list;
 }
 
 Json coverage_json(const Coverage& c) {
@@ -211,6 +273,13 @@ std::string fit_json(const RunResults& results, const ScalingFit& fit,
       {"feasible", fit.argmin_set.feasible},
       {"n_batches", fit.argmin_set.n},
       {"beta", fit.argmin_set.feasible ? interval(fit.argmin_set.beta) : Json(nullptr)}};
+  out["bootstrap"] =
+      Json::array({bootstrap_json(fit.surface_bootstrap), bootstrap_json(fit.line_bootstrap)});
+  out["rivals"] = rivals_json(fit.rivals);
+  out["design"] = design_json(fit.design);
+  out["scenario"] = assessment.scenario.word;
+  out["scenario_sentence"] = assessment.scenario.sentence;
+  out["criteria"] = criteria_json(assessment);
   out["transfer"] = transfer_json(fit.transfer);
   out["loss_noise"] = {{"sd", fit.noise.sd > 0 ? Json(fit.noise.sd) : Json(nullptr)},
                        {"df", fit.noise.df},

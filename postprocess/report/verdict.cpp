@@ -144,6 +144,15 @@ Verdict judge(const ScalingFit& fit) {
         "could change the verdict: {}",
         edge_batches(fit), what_to_do(fit));
   }
+  if (fit.edges_unknown) {
+    if (verdict.word != "indeterminate") {
+      verdict.sentence = fmt::format("Indeterminate: {} at face value", numbers);
+    }
+    verdict.word = "indeterminate";
+    verdict.sentence +=
+        "; whether optima lie on the edge of the grid that they were chosen from is not known: "
+        "give its learning rates (--grid)";
+  }
   verdict.sentence += ".";
   return verdict;
 }

@@ -15,7 +15,7 @@ for stage in grid refine transfer; do
 done
 expect 0 "state      finished" "$pgpost" status "$run"
 expect 0 "beta by estimator" "$pgpost" fit "$run"
-for file in scaling_fit.json RESULTS.md plots/lr_vs_batch.png plots/loss_heatmap.svg \
+for file in scaling_fit.json RESULTS.md report.html plots/lr_vs_batch.png plots/loss_heatmap.svg \
     plots/transfer_comparison.csv plots/convergence_curves.png; do
   [ -s "$run/$file" ] || fail "pgpost fit wrote no $file"
 done

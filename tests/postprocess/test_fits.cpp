@@ -77,7 +77,7 @@ BOOST_AUTO_TEST_CASE(a_line_along_the_edges_of_cells_is_no_identified_slope) {
       }
       grid.push_back(cells);
     }
-    return identified_set(grid);
+    return identified_set(argmin_regions(grid));
   };
   BOOST_TEST(!set_of({2, 2, 2, 3, 2}).feasible);
   BOOST_TEST(set_of({2, 2, 2, 3, 3}).feasible);
