@@ -26,6 +26,11 @@ std::vector<double> parse_rates(const std::string& text) {
     rates.push_back(*rate);
   }
   std::sort(rates.begin(), rates.end());
+  const auto twice = std::adjacent_find(rates.begin(), rates.end(), same_lr);
+  if (twice != rates.end()) {
+    throw_settings("--grid names " + shortest(*twice) + " twice", "each learning rate once",
+                   "leave one out");
+  }
   return rates;
 }
 
@@ -75,7 +80,7 @@ ExitCode fit_grid_command(const TableArguments& arguments) {
   if (arguments.bootstrap > 0) plan.n_replicates = arguments.bootstrap;
   plan.seed = arguments.seed;
   plan.threads = arguments.threads;
-  bootstrap_exponents(plan, fit);
+  weigh_exponent(results, plan, fit);
   const Assessment assessment = assess(results, fit);
   fmt::print("{}", arguments.json ? fit_json(results, fit, assessment) : fit_text(fit, assessment));
   const bool clean = assessment.coverage.excluded.empty() && fit.headline().ok() &&

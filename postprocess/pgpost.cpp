@@ -43,7 +43,7 @@ Work analyse(const Arguments& arguments) {
   Work work;
   work.results = load_results(arguments.run_directory, arguments.where);
   work.fit = fit_scaling(work.results);
-  bootstrap_exponents({}, work.fit);
+  weigh_exponent(work.results, {}, work.fit);
   work.assessment = assess(work.results, work.fit);
   work.output = arguments.run_directory;
   if (!work.results.selection.empty()) {

@@ -49,7 +49,7 @@ DesignPower design_power(const ExponentEstimate& estimate, std::size_t n_points,
 ExponentEstimate estimate_per_seed(const RunResults& results, const LossNoise& noise) {
   ExponentEstimate estimate;
   estimate.name = "joint_surface_per_seed";
-  estimate.label = "joint surface of each seed, mean over seeds";
+  estimate.label = "joint surfaces, one for each seed";
   std::set<std::uint64_t> seeds;
   for (const record::TrialRecord& t : results.trials) seeds.insert(t.summary.seed);
   if (seeds.size() < 2) {

@@ -21,8 +21,8 @@ struct Separation {
 
 /// What this design could have seen.
 struct DesignPower {
-  std::string status;  ///< "ok", or why nothing can be said
-  double beta_se = 0;  ///< achieved
+  std::string status = "not asked for";  ///< "ok", or why nothing can be said
+  double beta_se = 0;                    ///< achieved
   double df = 0;
   double detectable = 0;          ///< smallest |beta - b0| found with a power of 80 %
   std::vector<Separation> pairs;  ///< of neighbouring hypotheses

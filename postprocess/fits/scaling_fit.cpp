@@ -108,7 +108,7 @@ void fit_surfaces(const RunResults& results, ScalingFit& fit) {
 ExponentEstimate censored_line(const std::vector<ArgminRegion>& regions) {
   ExponentEstimate estimate;
   estimate.name = "interval_censored";
-  estimate.label = "line, each argmin known to its grid cell only";
+  estimate.label = "line, argmins known to their cells";
   std::vector<double> x;
   std::vector<Interval> y;
   for (const ArgminRegion& region : regions) {
@@ -170,14 +170,7 @@ void fit_lines(const RunResults& results, const std::vector<LinePoint>& argmins,
         fit_exponent("ols_edges_two_steps_beyond", "line, edge optima two grid steps beyond",
                      with_edges(fit.optima, 2 * fit.grid_step));
   }
-  fit.rivals = compare_rivals(points);
   test_hypotheses(results.study.analysis.hypotheses, fit);
-  const bool surface = fit.surface.estimate.ok();
-  const bool cells = surface && !fit.surface.between_batches;
-  const std::size_t n_batches = fit.headline().batches.size();
-  fit.design = design_power(fit.headline(), cells ? fit.surface.estimate.n_cells : n_batches,
-                            cells ? n_batches + 3 : 2, !cells, results.trials.size(),
-                            results.study.analysis.hypotheses);
 }
 
 double middle_step(const std::vector<double>& rates) {
@@ -276,10 +269,17 @@ ScalingFit fit_optima(const RunResults& results, const std::vector<double>& rate
   return fit;
 }
 
-void bootstrap_exponents(const ResamplingPlan& plan, ScalingFit& fit) {
+void weigh_exponent(const RunResults& results, const ResamplingPlan& plan, ScalingFit& fit) {
   const std::vector<Optimum> used = bracketed(fit.optima);
   fit.surface_bootstrap = bootstrap_surface(fit.surface, fit.cells, used, plan);
   fit.line_bootstrap = bootstrap_line(fit.line, line_points(used), plan);
+  fit.rivals = compare_rivals(line_points(used));
+  const bool surface = fit.surface.estimate.ok();
+  const bool cells = surface && !fit.surface.between_batches;
+  const std::size_t n_batches = fit.headline().batches.size();
+  fit.design = design_power(fit.headline(), cells ? fit.surface.estimate.n_cells : n_batches,
+                            cells ? n_batches + 3 : 2, !cells, results.trials.size(),
+                            results.study.analysis.hypotheses);
 }
 
 }  // namespace pg::post

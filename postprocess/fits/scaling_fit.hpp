@@ -78,7 +78,8 @@ ScalingFit fit_scaling(const RunResults& results);
 /// edges are known as such; with none they are taken at face value, and no verdict is given.
 ScalingFit fit_optima(const RunResults& results, const std::vector<double>& rates);
 
-/// Fills the two bootstraps of a fit; apart, because they cost more than everything else.
-void bootstrap_exponents(const ResamplingPlan& plan, ScalingFit& fit);
+/// Fills what weighs a fit's exponent: its two bootstraps, the rivals of its power law, and what
+/// the design could see; apart, because they cost more than everything else.
+void weigh_exponent(const RunResults& results, const ResamplingPlan& plan, ScalingFit& fit);
 
 }  // namespace pg::post

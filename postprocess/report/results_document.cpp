@@ -70,17 +70,21 @@ Section estimates_section(const ScalingFit& fit) {
       "nats per token per (ln LR)^2, residual {:.2g}. ",
       s.estimate.n_cells, std::exp(s.window), s.curvature, s.curvature_se, s.residual_sd);
   words += s.free_df > 0
-               ? fmt::format("Lack of fit of the power law: F({}, {}) = {:.2f}, p = {:.2g}. ",
-                             s.misfit_df, s.free_df, s.misfit_f, s.misfit_p)
-               : "There are too few cells to test the power law against one optimum per batch. ";
-  words += s.between_batches
                ? fmt::format(
-                     "The batches scatter about the line by more than the cells about their "
-                     "curves, so the interval is taken from the scatter between batches; from the "
-                     "cells alone it would be [{:.3f}, {:.3f}].",
-                     s.pooled_ci95.low, s.pooled_ci95.high)
-               : "The batches scatter about the line by no more than the cells explain, so the "
-                 "interval is taken from the cells.";
+                     "Lack of fit of the power law: F({}, {}) = {:.2f}, p = {:.2g}; the cells are "
+                     "chosen around the optima, which makes p too small on flat grids. ",
+                     s.misfit_df, s.free_df, s.misfit_f, s.misfit_p)
+               : "There are too few cells to test the power law against one optimum per batch. ";
+  words +=
+      s.between_batches
+          ? fmt::format(
+                "The batches scatter about the line by clearly more than the cells about "
+                "their curves (p < {}), so the interval is taken from the scatter between batches; "
+                "from the "
+                "cells alone it would be [{:.3f}, {:.3f}].",
+                kMisfitLevel, s.pooled_ci95.low, s.pooled_ci95.high)
+          : "The batches do not clearly scatter about the line by more than the cells explain, "
+            "so the interval is taken from the cells.";
   section.blocks.emplace_back(text(words));
   return section;
 }

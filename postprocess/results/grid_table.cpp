@@ -126,8 +126,9 @@ RunResults read_grid(const std::filesystem::path& csv, const GridColumns& column
   for (std::size_t i = 0; i < table.rows.size(); ++i) {
     record::TrialRecord trial;
     TrialSummary& s = trial.summary;
-    s = read_row(table.rows[i], at, columns, fmt::format("{}, row {}", csv.string(), i + 1));
-    s.id = fmt::format("row {} (batch {}, learning rate {})", i + 1, s.batch, shortest(s.lr));
+    s = read_row(table.rows[i], at, columns, fmt::format("{}:{}", csv.string(), table.lines[i]));
+    s.id = fmt::format("line {} (batch {}, learning rate {})", table.lines[i], s.batch,
+                       shortest(s.lr));
     refuse_repeated(results, s, has_seed);
     any = any || s.status == TrialStatus::finished;
     trial.corpus_sha256 = results.table_sha256;
@@ -151,11 +152,11 @@ RunResults read_optima(const std::filesystem::path& csv, const std::string& batc
   const GridColumns columns{batch_column, lr_column, "", ""};
   RunResults results = empty_results(csv, text);
   for (std::size_t i = 0; i < table.rows.size(); ++i) {
-    const std::string place = fmt::format("{}, row {}", csv.string(), i + 1);
+    const std::string place = fmt::format("{}:{}", csv.string(), table.lines[i]);
     record::TrialRecord trial;
     TrialSummary& s = trial.summary;
     s = read_row(table.rows[i], at, columns, place);
-    s.id = fmt::format("row {} (batch {})", i + 1, s.batch);
+    s.id = fmt::format("line {} (batch {})", table.lines[i], s.batch);
     for (const record::TrialRecord& earlier : results.trials) {
       if (earlier.summary.batch != s.batch) continue;
       throw_data(fmt::format("{} repeats {}", s.id, earlier.summary.id),
@@ -171,7 +172,11 @@ RunResults read_optima(const std::filesystem::path& csv, const std::string& batc
     trial.corpus_sha256 = results.table_sha256;
     results.trials.push_back(std::move(trial));
   }
-  results.planned_grid_trials = static_cast<std::int64_t>(results.trials.size());
+  if (results.trials.empty()) {
+    throw_data(csv.string() + " has a header and no row", "one row for each batch size",
+               "check that this is the right file");
+  }
+  results.planned_grid_trials = 0;  // the trials behind the optima are not in the table
   return results;
 }
 

@@ -24,8 +24,8 @@ struct GridColumns {
 RunResults read_grid(const std::filesystem::path& csv, const GridColumns& columns);
 
 /// A table with one row per batch size and its best learning rate, without losses: one trial each.
-/// Throws InvalidInput (data) as read_grid, and for a repeated batch or for a learning rate that is
-/// not among `rates` (unless that is empty).
+/// Throws InvalidInput (data) as read_grid, and for a repeated batch, no row, or a learning rate
+/// that is not among `rates` (unless that is empty).
 RunResults read_optima(const std::filesystem::path& csv, const std::string& batch_column,
                        const std::string& lr_column, const std::vector<double>& rates);
 

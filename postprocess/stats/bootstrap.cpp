@@ -275,14 +275,6 @@ BootstrapSample resample_slope(const LineFit& fit, std::span<const double> x,
   });
 }
 
-double quantile(std::span<const double> sorted, double p) {
-  require(!sorted.empty() && p >= 0 && p <= 1, "a quantile of at least one value, p in [0, 1]");
-  const double position = p * static_cast<double>(sorted.size() - 1);
-  const auto below = static_cast<std::size_t>(position);
-  const std::size_t above = std::min(below + 1, sorted.size() - 1);
-  return sorted[below] + (position - static_cast<double>(below)) * (sorted[above] - sorted[below]);
-}
-
 HierarchicalMean hierarchical_mean(const std::vector<std::vector<double>>& groups,
                                    std::size_t n_replicates, std::uint64_t seed,
                                    std::size_t threads) {

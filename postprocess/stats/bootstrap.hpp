@@ -72,9 +72,6 @@ BootstrapInterval bca_interval(const BootstrapSample& sample, double estimate,
 BootstrapSample resample_slope(const LineFit& fit, std::span<const double> x,
                                std::size_t n_replicates, std::uint64_t seed, std::size_t threads);
 
-/// Quantile of sorted values by linear interpolation between order statistics (R's type 7).
-double quantile(std::span<const double> sorted, double p);
-
 /// A value per (group, member), e.g. seeds within settings: the mean over groups of the means over
 /// members, both levels resampled (a hierarchical bootstrap). Studentised interval, by the groups'
 /// means: with a handful of groups the percentile interval is too short. Empty groups are left

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "base/error.hpp"
+#include "postprocess/stats/small_qr.hpp"
 
 namespace pg::post {
 namespace {
@@ -23,94 +24,6 @@ double square_sum(std::span<const double> v) {
   double sum = 0;
   for (const double x : v) sum += x * x;
   return sum;
-}
-
-/// A least-squares problem A x = rhs for few columns, solved in place by Householder reflections.
-/// Rows are stored one after another; the right-hand side is the last column.
-class SmallQr {
- public:
-  SmallQr(std::size_t rows, std::size_t columns)
-      : rows_(rows), columns_(columns), a_(rows * (columns + 1)) {}
-  double& at(std::size_t i, std::size_t j) { return a_[i * (columns_ + 1) + j]; }
-  [[nodiscard]] double at(std::size_t i, std::size_t j) const { return a_[i * (columns_ + 1) + j]; }
-  [[nodiscard]] std::size_t columns() const { return columns_; }
-
-  /// Leaves R in the upper triangle and Q' rhs in the last column.
-  void factorise() {
-    for (std::size_t j = 0; j < columns_; ++j) {
-      double norm = 0;
-      for (std::size_t i = j; i < rows_; ++i) norm = std::hypot(norm, at(i, j));
-      if (norm == 0) continue;
-      const double diagonal = at(j, j) > 0 ? -norm : norm;
-      at(j, j) -= diagonal;
-      double length = 0;
-      for (std::size_t i = j; i < rows_; ++i) length += at(i, j) * at(i, j);
-      for (std::size_t k = j + 1; k <= columns_; ++k) {
-        double dot = 0;
-        for (std::size_t i = j; i < rows_; ++i) dot += at(i, j) * at(i, k);
-        const double factor = 2 * dot / length;
-        for (std::size_t i = j; i < rows_; ++i) at(i, k) -= factor * at(i, j);
-      }
-      at(j, j) = diagonal;
-      for (std::size_t i = j + 1; i < rows_; ++i) at(i, j) = 0;
-    }
-  }
-
-  /// R x = Q' rhs; a zero on the diagonal leaves that component zero.
-  [[nodiscard]] std::vector<double> solve() const {
-    std::vector<double> x(columns_, 0.0);
-    for (std::size_t i = columns_; i-- > 0;) {
-      double sum = at(i, columns_);
-      for (std::size_t k = i + 1; k < columns_; ++k) sum -= at(i, k) * x[k];
-      x[i] = at(i, i) == 0 ? 0 : sum / at(i, i);
-    }
-    return x;
-  }
-
- private:
-  std::size_t rows_;
-  std::size_t columns_;
-  std::vector<double> a_;
-};
-
-/// Singular values of a small square matrix by one-sided Jacobi rotations (accurate even where they
-/// are tiny: Demmel and Veselic 1992).
-std::vector<double> singular_values(Matrix a) {
-  const std::size_t p = a.columns();
-  for (int sweep = 0; sweep < 60; ++sweep) {
-    bool rotated = false;
-    for (std::size_t i = 0; i + 1 < p; ++i) {
-      for (std::size_t j = i + 1; j < p; ++j) {
-        double aa = 0;
-        double bb = 0;
-        double ab = 0;
-        for (std::size_t k = 0; k < a.rows(); ++k) {
-          aa += a(k, i) * a(k, i);
-          bb += a(k, j) * a(k, j);
-          ab += a(k, i) * a(k, j);
-        }
-        if (ab == 0 || std::abs(ab) <= 1e-15 * std::sqrt(aa * bb)) continue;
-        rotated = true;
-        const double zeta = (bb - aa) / (2 * ab);
-        const double t = (zeta >= 0 ? 1.0 : -1.0) / (std::abs(zeta) + std::hypot(1.0, zeta));
-        const double c = 1 / std::hypot(1.0, t);
-        const double s = c * t;
-        for (std::size_t k = 0; k < a.rows(); ++k) {
-          const double x = a(k, i);
-          a(k, i) = c * x - s * a(k, j);
-          a(k, j) = s * x + c * a(k, j);
-        }
-      }
-    }
-    if (!rotated) break;
-  }
-  std::vector<double> values;
-  for (std::size_t j = 0; j < p; ++j) {
-    double sum = 0;
-    for (std::size_t k = 0; k < a.rows(); ++k) sum += a(k, j) * a(k, j);
-    values.push_back(std::sqrt(sum));
-  }
-  return values;
 }
 
 /// One fit in progress.
@@ -438,48 +351,6 @@ void Search::finish(NonlinearFit& fit) const {
   }
 }
 
-/// The rss with one parameter held and the others refitted from `guess`, which follows.
-double held_rss(const LeastSquaresProblem& problem, std::size_t index, double value,
-                std::vector<double>& guess) {
-  std::vector<double> all(problem.p);
-  const auto fill = [&](std::span<const double> rest) {
-    for (std::size_t j = 0, k = 0; j < problem.p; ++j) all[j] = j == index ? value : rest[k++];
-  };
-  LeastSquaresProblem held;
-  held.n = problem.n;
-  held.p = problem.p - 1;
-  if (held.p == 0) {
-    std::vector<double> r(problem.n);
-    fill({});
-    problem.residuals(all, r);
-    return square_sum(r);
-  }
-  held.residuals = [&](std::span<const double> rest, std::span<double> r) {
-    fill(rest);
-    problem.residuals(all, r);
-  };
-  if (problem.jacobian) {
-    held.jacobian = [&](std::span<const double> rest, Matrix& jacobian) {
-      fill(rest);
-      Matrix full(problem.n, problem.p);
-      problem.jacobian(all, full);
-      for (std::size_t i = 0; i < problem.n; ++i) {
-        for (std::size_t j = 0, k = 0; j < problem.p; ++j) {
-          if (j != index) jacobian(i, k++) = full(i, j);
-        }
-      }
-    };
-  }
-  for (std::size_t j = 0; j < problem.p; ++j) {
-    if (j == index) continue;
-    if (!problem.lower.empty()) held.lower.push_back(problem.lower[j]);
-    if (!problem.upper.empty()) held.upper.push_back(problem.upper[j]);
-  }
-  const NonlinearFit fit = fit_least_squares(held, guess);
-  guess = fit.b;
-  return fit.rss;
-}
-
 }  // namespace
 
 std::string to_string(FitStatus status) {
@@ -520,57 +391,6 @@ NonlinearFit fit_from_starts(const LeastSquaresProblem& problem,
     if (better) best = std::move(fit);
   }
   return *best;
-}
-
-Interval profile_interval(const LeastSquaresProblem& problem, const NonlinearFit& fit,
-                          std::size_t index, double level) {
-  Interval interval{-kInfinity, kInfinity};
-  if (!fit.ok() || fit.df < 1 || !(fit.s > 0)) return interval;
-  const double t = student_quantile((1 + level) / 2, fit.df);
-  const double limit = fit.rss + t * t * fit.s * fit.s;
-  const double se = fit.standard_errors[index];
-  for (const double direction : {-1.0, 1.0}) {
-    const double bound = direction < 0 ? (problem.lower.empty() ? -kInfinity : problem.lower[index])
-                                       : (problem.upper.empty() ? kInfinity : problem.upper[index]);
-    std::vector<double> guess;
-    for (std::size_t j = 0; j < problem.p; ++j) {
-      if (j != index) guess.push_back(fit.b[j]);
-    }
-    double inside = 0;  // distances from the estimate, in standard errors
-    double outside = t;
-    std::vector<double> outer_guess = guess;
-    bool found = false;
-    while (outside <= 1e3) {
-      double value = fit.b[index] + direction * outside * se;
-      const bool beyond = direction * (value - bound) > 0;
-      if (beyond) value = bound;
-      const double rss = held_rss(problem, index, value, outer_guess);
-      if (!(rss < limit)) {
-        if (beyond) outside = std::abs(bound - fit.b[index]) / se;
-        found = true;
-        break;
-      }
-      if (beyond) break;
-      inside = outside;
-      guess = outer_guess;
-      outside *= 1.5;
-    }
-    if (!found) continue;
-    for (int i = 0; i < 60 && outside - inside > 1e-10 * outside; ++i) {
-      const double middle = (inside + outside) / 2;
-      std::vector<double> own = guess;
-      const double rss = held_rss(problem, index, fit.b[index] + direction * middle * se, own);
-      if (rss < limit) {
-        inside = middle;
-        guess = std::move(own);
-      } else {
-        outside = middle;
-      }
-    }
-    (direction < 0 ? interval.low : interval.high) =
-        fit.b[index] + direction * (inside + outside) / 2 * se;
-  }
-  return interval;
 }
 
 }  // namespace pg::post

@@ -1,8 +1,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cstdio>
-#include <filesystem>
 #include <optional>
 #include <string>
 
@@ -10,6 +8,7 @@
 #include "base/files.hpp"
 #include "base/text.hpp"
 #include "postprocess/fits/law.hpp"
+#include "support/support.hpp"
 
 // Public data that may not be distributed here: tests that need them say so and pass where they are
 // absent.
@@ -18,11 +17,9 @@ namespace pg::test {
 
 /// The content of a file under the data folder beside the repository; says when it is absent.
 inline std::optional<std::string> read_data(const std::string& name) {
-  const std::filesystem::path file =
-      std::filesystem::path(PG_SOURCE_DIR) / ".." / "shared" / "data" / name;
-  if (std::filesystem::exists(file)) return read_file(file);
-  std::printf("skipped: %s is absent\n", name.c_str());
-  return std::nullopt;
+  const auto file = pg::testing::shared_data(name);
+  if (!file) return std::nullopt;
+  return read_file(*file);
 }
 
 inline double number_at(const CsvTable& table, std::size_t row, const std::string& column) {

@@ -244,13 +244,4 @@ BOOST_AUTO_TEST_CASE(hierarchical_means) {
   BOOST_TEST(!hierarchical_mean({{2, 2}, {2}, {2, 2}}, 99, 1, 1).interval.ok());
 }
 
-BOOST_AUTO_TEST_CASE(quantiles_by_linear_interpolation) {
-  // R: quantile(c(1, 2, 4, 8), c(0, .1, .5, .9, 1))
-  const Values sorted = {1, 2, 4, 8};
-  const std::pair<double, double> expected[] = {{0, 1}, {.1, 1.3}, {.5, 3}, {.9, 6.8}, {1, 8}};
-  for (const auto& [p, q] : expected) check_close(quantile(sorted, p), q, 1e-12);
-  BOOST_TEST(quantile(Values{5}, 0.3) == 5);
-  BOOST_CHECK_THROW(quantile({}, 0.5), pg::InternalError);
-}
-
 }  // namespace

@@ -1,7 +1,5 @@
 // Documents and their two renderings: what is escaped, what is counted a number, what is inlined.
 #define BOOST_TEST_MODULE document
-#include <stdlib.h>
-
 #include <boost/test/unit_test.hpp>
 #include <filesystem>
 #include <regex>
@@ -10,6 +8,7 @@
 #include "base/files.hpp"
 #include "base/hash.hpp"
 #include "postprocess/report/document.hpp"
+#include "support/support.hpp"
 
 namespace {
 
@@ -39,24 +38,7 @@ constexpr const char* kSvg =
     "<pattern id='gpPat1'/><rect fill = 'url(#gpPat1)'/><g id=\"gnuplot_plot_1\"><title>a</title>"
     "</g></g>\n</svg>\n";
 
-class Folder {
- public:
-  Folder() {
-    std::string pattern = (fs::temp_directory_path() / "document-test-XXXXXX").string();
-    BOOST_REQUIRE(mkdtemp(pattern.data()) != nullptr);
-    path_ = pattern;
-  }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  ~Folder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  [[nodiscard]] const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
+using Folder = pg::testing::ScratchFolder;
 
 }  // namespace
 

@@ -5,6 +5,7 @@
 
 #include "postprocess/fits/scaling_fit.hpp"
 #include "postprocess/report/assessment.hpp"
+#include "postprocess/stats/power.hpp"
 #include "postprocess/synthetic_results.hpp"
 
 namespace {
@@ -424,4 +425,99 @@ BOOST_AUTO_TEST_CASE(warnings_by_rule) {
   const ScalingFit same_fit = fit_scaling(same);
   BOOST_TEST(has_warning(assess(same, same_fit), "identical_optima"));
   BOOST_TEST(same_fit.argmin.status.find("not resolved") == 0);  // no interval of width zero
+}
+
+BOOST_AUTO_TEST_CASE(every_seed_on_its_own_gives_an_exponent_and_their_scatter_an_interval) {
+  SyntheticSurface surface;
+  surface.noise = 0.002;
+  surface.seeds = {1, 2, 3, 4};
+  const ScalingFit fit = fit_scaling(pg::test::synthetic_results(surface));
+  BOOST_REQUIRE(fit.per_seed.ok());
+  BOOST_TEST(fit.per_seed.df == 3);
+  std::vector<double> betas;
+  for (const std::uint64_t seed : surface.seeds) {
+    auto own = pg::test::synthetic_results(surface);
+    std::erase_if(own.trials, [&](const auto& t) { return t.summary.seed != seed; });
+    // The noise is that of all seeds together: it decides which optima count, not where they are.
+    betas.push_back(fit_scaling(own).surface.estimate.beta);
+  }
+  double mean = 0;
+  for (const double beta : betas) mean += beta / 4;
+  double squares = 0;
+  for (const double beta : betas) squares += (beta - mean) * (beta - mean);
+  check_near(fit.per_seed.beta, mean, 1e-12);
+  check_near(fit.per_seed.beta_se, std::sqrt(squares / 3 / 4), 1e-12);
+  surface.seeds = {1};
+  BOOST_TEST(fit_scaling(pg::test::synthetic_results(surface)).per_seed.status ==
+             "not possible: one seed");
+}
+
+BOOST_AUTO_TEST_CASE(bootstraps_agree_with_t_and_stand_back_where_cells_do_not_carry_the_error) {
+  SyntheticSurface surface;
+  surface.noise = 0.004;
+  const auto results = pg::test::synthetic_results(surface);
+  ScalingFit fit = fit_scaling(results);
+  BOOST_TEST(fit.surface_bootstrap.status == "not asked for");
+  weigh_exponent(results, {4999, 3, 2}, fit);
+  BOOST_TEST_REQUIRE(fit.surface_bootstrap.ok(), fit.surface_bootstrap.status);
+  BOOST_TEST_REQUIRE(fit.line_bootstrap.ok(), fit.line_bootstrap.status);
+  const Interval& t = fit.surface.pooled_ci95;
+  const Interval& b = fit.surface_bootstrap.studentised.interval;
+  check_near(b.low, t.low, 0.15 * t.width());
+  check_near(b.high, t.high, 0.15 * t.width());
+  BOOST_TEST(fit.rivals.front().fit.law == "power");
+
+  surface.noise = 0.0005;
+  surface.scatter = 0.5;
+  const auto scattered_results = pg::test::synthetic_results(surface);
+  ScalingFit scattered = fit_scaling(scattered_results);
+  BOOST_REQUIRE(scattered.surface.between_batches);
+  weigh_exponent(scattered_results, {199, 3, 2}, scattered);
+  BOOST_TEST(scattered.surface_bootstrap.status.find("understate") != std::string::npos);
+  BOOST_TEST(!scattered.design.caveat.empty());
+}
+
+BOOST_AUTO_TEST_CASE(a_design_says_what_it_could_see) {
+  SyntheticSurface surface;
+  surface.noise = 0.02;
+  const auto results = pg::test::synthetic_results(surface);
+  ScalingFit fit = fit_scaling(results);
+  weigh_exponent(results, {199, 3, 2}, fit);
+  BOOST_TEST_REQUIRE((fit.design.status == "ok"), fit.design.status);
+  // R: power.t.test's noncentral t at the detectable difference gives back 80 %.
+  check_near(t_power(fit.design.detectable / fit.headline().beta_se, fit.headline().df), 0.8, 1e-6);
+  BOOST_REQUIRE(fit.design.pairs.size() == 2U);
+  for (const Separation& pair : fit.design.pairs) {
+    check_near(pair.distance, 1.0 / 6, 1e-12);
+    BOOST_TEST((pair.power >= 0.8) == (pair.designs == 1));
+    BOOST_TEST(pair.trials == pair.designs * 49);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(scenarios_and_criteria_follow_the_interval) {
+  const auto judged = [](double beta, double noise) {
+    SyntheticSurface surface;
+    surface.beta = beta;
+    surface.noise = noise;
+    const auto results = pg::test::synthetic_results(surface);
+    return assess(results, fit_scaling(results));
+  };
+  const auto outcome = [](const Assessment& a, const std::string& name) {
+    for (const Criterion& c : a.criteria) {
+      if (c.name == name) return c.outcome;
+    }
+    return std::string("absent");
+  };
+  const Assessment laplace = judged(2.0 / 3, 0.0002);
+  BOOST_TEST(laplace.scenario.word == "laplace_confirmed");
+  BOOST_TEST(outcome(laplace, "beta_067") == "met");
+  BOOST_TEST(outcome(laplace, "closer_theory") == "met");
+  const Assessment gaussian = judged(0.5, 0.0002);
+  BOOST_TEST(gaussian.scenario.word == "gaussian");
+  BOOST_TEST(outcome(gaussian, "beta_067") == "not_met");
+  BOOST_TEST(judged(0.58, 0.0002).scenario.word == "intermediate");
+  BOOST_TEST(judged(0.2, 0.0002).scenario.word == "unexpected");
+  const Assessment noisy = judged(2.0 / 3, 0.03);
+  BOOST_TEST(noisy.scenario.word == "indeterminate");
+  BOOST_TEST(outcome(noisy, "beta_067") == "indeterminate");
 }

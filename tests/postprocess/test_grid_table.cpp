@@ -1,8 +1,6 @@
 // Grids and optima from anybody's tables: what is read, what is refused, and the origin project's
 // own two tables with honest intervals.
 #define BOOST_TEST_MODULE post_grid_table
-#include <stdlib.h>
-
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <filesystem>
@@ -13,33 +11,21 @@
 #include "postprocess/report/assessment.hpp"
 #include "postprocess/report/written.hpp"
 #include "postprocess/results/grid_table.hpp"
+#include "support/support.hpp"
 
 namespace {
 
 namespace fs = std::filesystem;
 using namespace pg::post;
 
-/// A CSV file of its own for one test.
+/// A table of its own for one test, removed at the end.
 class Csv {
  public:
-  explicit Csv(const std::string& text) {
-    std::string pattern = (fs::temp_directory_path() / "pg-grid-XXXXXX.csv").string();
-    const int fd = mkstemps(pattern.data(), 4);
-    BOOST_REQUIRE(fd >= 0);
-    const pg::Descriptor closed(fd);
-    path_ = pattern;
-    pg::write_in_place(path_, text);
-  }
-  Csv(const Csv&) = delete;
-  Csv& operator=(const Csv&) = delete;
-  ~Csv() {
-    std::error_code ignored;
-    fs::remove(path_, ignored);
-  }
-  [[nodiscard]] const fs::path& path() const { return path_; }
+  explicit Csv(const std::string& text) { pg::write_in_place(path(), text); }
+  [[nodiscard]] fs::path path() const { return folder_ / "table.csv"; }
 
  private:
-  fs::path path_;
+  pg::testing::ScratchFolder folder_;
 };
 
 const GridColumns kColumns{"B", "lr", "loss", ""};
@@ -62,15 +48,6 @@ void check_says(const std::string& message, const std::string& words) {
 
 void check_near(double value, double expected, double tolerance) {
   BOOST_TEST(std::abs(value - expected) <= tolerance, value << " is not " << expected);
-}
-
-/// A file of the shared data, or nothing where it is absent (said plainly).
-fs::path shared_data(const std::string& name) {
-  const fs::path file = fs::path(PG_SOURCE_DIR) / "../shared/data" / name;
-  if (fs::exists(file)) return file;
-  BOOST_TEST_MESSAGE("skipped: " << file << " is absent");
-  std::fprintf(stderr, "skipped: %s is absent\n", file.c_str());
-  return {};
 }
 
 const Optimum& optimum_at(const ScalingFit& fit, std::int64_t batch) {
@@ -109,11 +86,11 @@ BOOST_AUTO_TEST_CASE(seeds_are_averaged_and_repeats_refused) {
   BOOST_TEST(cells[0].cells[0].n_seeds == 2);
   check_near(cells[0].cells[0].loss, 2.6, 1e-15);
   check_says(refusal(text), "--seed-column");
-  check_says(refusal("B,lr,loss\n8,1e-3,2.5\n8,0.0010000000001,2.6\n"), "repeats row 1");
+  check_says(refusal("B,lr,loss\n8,1e-3,2.5\n8,0.0010000000001,2.6\n"), "repeats line 2");
 }
 
 BOOST_AUTO_TEST_CASE(bad_cells_are_refused_by_row_and_column) {
-  check_says(refusal("B,lr,loss\n8,1e-3,2.5\n0,1e-3,2.5\n"), "row 2: B is \"0\"");
+  check_says(refusal("B,lr,loss\n8,1e-3,2.5\n0,1e-3,2.5\n"), ":3: B is \"0\"");
   check_says(refusal("B,lr,loss\n8.5,1e-3,2.5\n"), "a whole number");
   check_says(refusal("B,lr,loss\n8,-1e-3,2.5\n"), "above zero");
   check_says(refusal("B,lr,loss\n8,1e-3,low\n"), "the loss is \"low\"");
@@ -123,9 +100,10 @@ BOOST_AUTO_TEST_CASE(bad_cells_are_refused_by_row_and_column) {
 }
 
 BOOST_AUTO_TEST_CASE(the_origins_grid_has_edges_wide_intervals_and_no_verdict) {
-  const fs::path file = shared_data("heavy_tailed_gradients/phase2_5_wikitext_char_lr_batch.csv");
-  if (file.empty()) return;
-  const RunResults results = read_grid(file, {"batch_size", "lr", "final_val_loss", ""});
+  const auto file =
+      pg::testing::shared_data("heavy_tailed_gradients/phase2_5_wikitext_char_lr_batch.csv");
+  if (!file) return;
+  const RunResults results = read_grid(*file, {"batch_size", "lr", "final_val_loss", ""});
   const ScalingFit fit = fit_scaling(results);
   // Golden figures: statsmodels and R on the four argmins (golden/ols_golden.json).
   BOOST_REQUIRE(fit.argmin.ok());
@@ -150,10 +128,10 @@ BOOST_AUTO_TEST_CASE(the_origins_grid_has_edges_wide_intervals_and_no_verdict) {
 }
 
 BOOST_AUTO_TEST_CASE(the_origins_table_of_optima_excludes_nothing) {
-  const fs::path file = shared_data("heavy_tailed_gradients/phase2_optima.csv");
-  if (file.empty()) return;
+  const auto file = pg::testing::shared_data("heavy_tailed_gradients/phase2_optima.csv");
+  if (!file) return;
   const std::vector<double> rates = {3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2};
-  const RunResults results = read_optima(file, "batch_size", "lr_opt", rates);
+  const RunResults results = read_optima(*file, "batch_size", "lr_opt", rates);
   const ScalingFit fit = fit_optima(results, rates);
   BOOST_REQUIRE(fit.argmin.ok());
   check_near(fit.argmin.beta, -0.35592086730936046, 1e-9);
@@ -176,7 +154,7 @@ BOOST_AUTO_TEST_CASE(the_origins_table_of_optima_excludes_nothing) {
     BOOST_TEST((about_the_run || c.outcome == "indeterminate"), c.name << " is " << c.outcome);
   }
   // Without the grid every optimum is taken at face value, and still nothing is decided.
-  const RunResults plain = read_optima(file, "batch_size", "lr_opt", {});
+  const RunResults plain = read_optima(*file, "batch_size", "lr_opt", {});
   const ScalingFit plain_fit = fit_optima(plain, {});
   check_near(plain_fit.headline().beta, -0.35592086730936046, 1e-9);
   BOOST_TEST(assess(plain, plain_fit).verdict.word == "indeterminate");

@@ -1,7 +1,6 @@
 // The program from outside: run directories on disk in, exit codes, files and words out.
 #define BOOST_TEST_MODULE pgpost
 #include <stdlib.h>
-#include <sys/wait.h>
 
 #include <boost/test/unit_test.hpp>
 #include <cstdlib>
@@ -11,6 +10,7 @@
 #include "base/csv.hpp"
 #include "base/files.hpp"
 #include "checkpoint/sample.hpp"
+#include "postprocess/pgpost_program.hpp"
 #include "postprocess/report/run_status.hpp"
 #include "postprocess/synthetic_run.hpp"
 
@@ -42,22 +42,8 @@ class Folder {
   fs::path path_;
 };
 
-struct Run {
-  int code = -1;
-  std::string out;
-  std::string err;
-};
-
-/// Runs pgpost; `environment` goes before the command ("PATH=/nowhere ").
-Run pgpost(const std::string& arguments, const std::string& environment = "") {
-  const Folder folder;
-  const fs::path out = folder.path() / "out";
-  const fs::path err = folder.path() / "err";
-  const std::string command = environment + PG_BINARY_DIR + "/bin/pgpost " + arguments + " >" +
-                              out.string() + " 2>" + err.string();
-  const int status = std::system(command.c_str());
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, pg::read_file(out), pg::read_file(err)};
-}
+using pg::test::pgpost;
+using pg::test::Run;
 
 bool contains(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;

@@ -2,7 +2,6 @@
 // them.
 #define BOOST_TEST_MODULE plots
 #include <fmt/format.h>
-#include <stdlib.h>
 
 #include <algorithm>
 #include <boost/test/unit_test.hpp>
@@ -22,6 +21,7 @@
 #include "postprocess/plots/power.hpp"
 #include "postprocess/plots/training_curves.hpp"
 #include "postprocess/synthetic_results.hpp"
+#include "support/support.hpp"
 
 namespace {
 
@@ -33,24 +33,7 @@ bool contains(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }
 
-class Folder {
- public:
-  Folder() {
-    std::string pattern = (fs::temp_directory_path() / "plots-test-XXXXXX").string();
-    BOOST_REQUIRE(mkdtemp(pattern.data()) != nullptr);
-    path_ = pattern;
-  }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  ~Folder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  [[nodiscard]] const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
+using Folder = pg::testing::ScratchFolder;
 
 /// Draws it; returns the SVG.
 std::string drawn(const Picture& picture) {

@@ -1,40 +1,26 @@
 // Anybody's table: what is read, what is left out and said, what is refused and where.
 #define BOOST_TEST_MODULE table
-#include <stdlib.h>
-
 #include <boost/test/unit_test.hpp>
 
 #include "base/error.hpp"
 #include "base/files.hpp"
 #include "base/hash.hpp"
 #include "postprocess/results/table.hpp"
+#include "support/support.hpp"
 
 namespace {
 
 namespace fs = std::filesystem;
 using namespace pg::post;
 
-/// A file of its own for one test, removed at the end.
+/// A table of its own for one test, removed at the end.
 class File {
  public:
-  explicit File(const std::string& text) {
-    std::string pattern = (fs::temp_directory_path() / "table-test-XXXXXX").string();
-    const int fd = mkstemp(pattern.data());
-    BOOST_REQUIRE(fd >= 0);
-    const pg::Descriptor closed(fd);
-    path_ = pattern;
-    pg::write_in_place(path_, text);
-  }
-  File(const File&) = delete;
-  File& operator=(const File&) = delete;
-  ~File() {
-    std::error_code ignored;
-    fs::remove(path_, ignored);
-  }
-  [[nodiscard]] const fs::path& path() const { return path_; }
+  explicit File(const std::string& text) { pg::write_in_place(path(), text); }
+  [[nodiscard]] fs::path path() const { return folder_ / "table.csv"; }
 
  private:
-  fs::path path_;
+  pg::testing::ScratchFolder folder_;
 };
 
 TableRequest request(const std::string& x = "x", const std::string& y = "y") {

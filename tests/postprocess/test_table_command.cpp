@@ -1,58 +1,33 @@
 // pgpost fit --model from outside: tables in, words, JSON and exit codes out.
 #define BOOST_TEST_MODULE table_command
-#include <stdlib.h>
-#include <sys/wait.h>
+#include <fmt/format.h>
 
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 #include "base/files.hpp"
 #include "base/hash.hpp"
+#include "postprocess/pgpost_program.hpp"
 
 namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-class Folder {
- public:
-  Folder() {
-    std::string pattern = (fs::temp_directory_path() / "table-command-XXXXXX").string();
-    BOOST_REQUIRE(mkdtemp(pattern.data()) != nullptr);
-    path_ = pattern;
-  }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  ~Folder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  [[nodiscard]] std::string write(const std::string& name, const std::string& text) const {
-    pg::write_in_place(path_ / name, text);
-    return (path_ / name).string();
-  }
-  [[nodiscard]] const fs::path& path() const { return path_; }
+using Folder = pg::testing::ScratchFolder;
 
- private:
-  fs::path path_;
-};
-
-struct Run {
-  int code = -1;
-  std::string out;
-  std::string err;
-};
+using pg::test::Run;
 
 Run fit(const std::string& arguments) {
-  const Folder folder;
-  const std::string out = folder.write("out", "");
-  const std::string err = folder.write("err", "");
-  const std::string command =
-      std::string(PG_BINARY_DIR) + "/bin/pgpost fit " + arguments + " >" + out + " 2>" + err;
-  const int status = std::system(command.c_str());
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, pg::read_file(out), pg::read_file(err)};
+  return pg::test::pgpost("fit " + arguments);
+}
+
+std::string write(const Folder& folder, const std::string& name, const std::string& text) {
+  pg::write_in_place(folder / name, text);
+  return (folder / name).string();
 }
 
 bool contains(const std::string& text, const std::string& part) {
@@ -67,7 +42,7 @@ const std::string kRates =
 
 BOOST_AUTO_TEST_CASE(a_table_from_end_to_end) {
   const Folder folder;
-  const std::string file = folder.write("rates.csv", kRates);
+  const std::string file = write(folder, "rates.csv", kRates);
   const std::string common = "--model saturating --csv " + file +
                              " --x batch --y lr --predict 1024 --predict 64 --test B_n=40"
                              " --test B_n=400 --margin 30 --bootstrap 300 --seed 5 ";
@@ -119,10 +94,10 @@ BOOST_AUTO_TEST_CASE(a_table_from_end_to_end) {
 
 BOOST_AUTO_TEST_CASE(row_order_changes_no_estimate) {
   const Folder folder;
-  const std::string file = folder.write("rates.csv", kRates);
-  const std::string turned = folder.write("turned.csv",
-                                          "lr,batch\n1.62e-3,512\n4.4e-4,16\n9.6e-4,64\n7.9e-4,"
-                                          "32\n1.41e-3,256\n3.1e-4,8\n1.35e-3,128\n");
+  const std::string file = write(folder, "rates.csv", kRates);
+  const std::string turned = write(folder, "turned.csv",
+                                   "lr,batch\n1.62e-3,512\n4.4e-4,16\n9.6e-4,64\n7.9e-4,"
+                                   "32\n1.41e-3,256\n3.1e-4,8\n1.35e-3,128\n");
   const auto parameters = [&](const std::string& csv) {
     const Run run = fit("--model saturating --format json --x batch --y lr --csv " + csv);
     return json::parse(run.out)["groups"][0]["parameters"];
@@ -143,7 +118,7 @@ BOOST_AUTO_TEST_CASE(groups_have_a_fit_each_and_a_summary) {
     text += std::to_string(1 << i) + "," + std::to_string(2e-5 * std::exp2(1.0 * i)) + ",large\n";
   }
   text += "8,0.001,tiny\n";
-  const std::string file = folder.write("groups.csv", text);
+  const std::string file = write(folder, "groups.csv", text);
   const Run run = fit("--model power --x batch --y lr --group model --format json --csv " + file);
   BOOST_TEST(run.code == 0, run.err);
   const json groups = json::parse(run.out)["groups"];
@@ -172,7 +147,7 @@ BOOST_AUTO_TEST_CASE(two_variables_and_their_own_bootstrap) {
               "\n";
     }
   }
-  const std::string file = folder.write("losses.csv", text);
+  const std::string file = write(folder, "losses.csv", text);
   const std::string common = " --x N,D --y loss --format json --csv " + file;
   Run run = fit("--model chinchilla --predict 1e9,1e10 --bootstrap 200" + common);
   BOOST_TEST(run.code == 0, run.err);
@@ -191,9 +166,9 @@ BOOST_AUTO_TEST_CASE(two_variables_and_their_own_bootstrap) {
 
 BOOST_AUTO_TEST_CASE(what_is_left_out_is_said_and_strict_minds) {
   const Folder folder;
-  const std::string holes = folder.write("holes.csv", kRates + "1024,\n");
-  const std::string ragged = folder.write("ragged.csv", kRates + "1024\n");
-  const std::string zero = folder.write("zero.csv", kRates + "1024,0\n");
+  const std::string holes = write(folder, "holes.csv", kRates + "1024,\n");
+  const std::string ragged = write(folder, "ragged.csv", kRates + "1024\n");
+  const std::string zero = write(folder, "zero.csv", kRates + "1024,0\n");
   const auto run = [&](const std::string& file, const std::string& more = "") {
     return fit("--model saturating --x batch --y lr --csv " + file + " " + more);
   };
@@ -207,7 +182,7 @@ BOOST_AUTO_TEST_CASE(what_is_left_out_is_said_and_strict_minds) {
   BOOST_TEST(run(zero).code == 65);
   BOOST_TEST(contains(run(zero).err, "zero.csv:9: y is 0"));
   // A power law through points that bend: a warning, which only --strict minds.
-  const std::string bent = folder.write("bent.csv", kRates);
+  const std::string bent = write(folder, "bent.csv", kRates);
   const std::string power = "--model power --x batch --y lr --csv " + bent;
   BOOST_TEST(fit(power).code == 0);
   BOOST_TEST(contains(fit(power).out, "warning: the residuals are curved"));
@@ -216,7 +191,7 @@ BOOST_AUTO_TEST_CASE(what_is_left_out_is_said_and_strict_minds) {
 
 BOOST_AUTO_TEST_CASE(command_lines_that_make_no_sense) {
   const Folder folder;
-  const std::string file = folder.write("rates.csv", kRates);
+  const std::string file = write(folder, "rates.csv", kRates);
   const std::string base = "--csv " + file + " --x batch --y lr ";
   BOOST_TEST(fit("--model list").code == 0);
   BOOST_TEST(contains(fit("--model list").out, "chinchilla_lad"));
@@ -239,14 +214,10 @@ BOOST_AUTO_TEST_CASE(command_lines_that_make_no_sense) {
 }
 
 BOOST_AUTO_TEST_CASE(the_torn_row_of_a_public_table) {
-  const fs::path file =
-      fs::path(PG_SOURCE_DIR) / "../shared/data/heavy_tailed_gradients/phase3a_extended_lr.csv";
-  if (!fs::exists(file)) {
-    std::printf("skipped: phase3a_extended_lr.csv is absent\n");
-    return;
-  }
+  const auto file = pg::testing::shared_data("heavy_tailed_gradients/phase3a_extended_lr.csv");
+  if (!file) return;
   const std::string common =
-      "--model constant --x lr --y final_val_loss --group batch_size --csv " + file.string();
+      "--model constant --x lr --y final_val_loss --group batch_size --csv " + file->string();
   const Run refused = fit(common);
   BOOST_TEST(refused.code == 65);
   BOOST_TEST(contains(refused.err, ":11: 10 cells instead of 11: 256,0.10,1.0,..."), refused.err);
@@ -256,4 +227,77 @@ BOOST_AUTO_TEST_CASE(the_torn_row_of_a_public_table) {
   BOOST_TEST(out["groups"][0]["n"] == 5);
   BOOST_TEST(out["groups"][1]["n"] == 4);
   BOOST_TEST(out["excluded_rows"][0]["line"] == 11);
+}
+
+// ---- batch_scaling: the analysis of a run from a table ----
+
+namespace {
+
+/// A 4 x 6 grid on exact parabolas: LR* = 1e-3 (B / 64)^(2/3), loss 2 + 0.02 u^2 and a little more
+/// in cells that alternate, so that there is a residual.
+std::string grid_table() {
+  std::string text = "B,lr,loss\n";
+  int cell = 0;
+  for (const double batch : {16.0, 64.0, 256.0, 1024.0}) {
+    for (const double lr : {1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2}) {
+      const double u = std::log(lr / 1e-3) - 2.0 / 3 * std::log(batch / 64);
+      text += fmt::format("{},{},{:.9f}\n", batch, lr, 2 + 0.02 * u * u + (++cell % 2) * 1e-4);
+    }
+  }
+  return text;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(a_grid_of_losses_is_fitted_like_a_run) {
+  const Folder folder;
+  const std::string file = write(folder, "grid.csv", grid_table());
+  const std::string command = "--model batch_scaling --csv " + file + " --x B,lr --y loss";
+  const Run text = fit(command);
+  BOOST_TEST(text.code == 0, text.err);
+  BOOST_TEST(contains(text.out, "what the source asks of the study"));
+  const Run run = fit(command + " --format json --bootstrap 200 --seed 7 --threads 1");
+  const json out = json::parse(run.out);
+  BOOST_TEST(out["method"] == "joint_surface");
+  BOOST_TEST(std::abs(out["beta"].get<double>() - 2.0 / 3) < 0.02);
+  BOOST_TEST(out["bootstrap"][1]["n_replicates"] == 200);
+  BOOST_TEST(out["bootstrap"][1]["seed"] == 7);
+  BOOST_TEST(out["criteria"].size() == 6U);
+  BOOST_TEST(out["design"]["pairs"].size() == 2U);
+  BOOST_TEST(fit(command + " --format json --bootstrap 200 --seed 7 --threads 2").out == run.out);
+  // The same numbers, but a cell is missing: only --strict ends with 65.
+  const std::string holed = write(folder, "holed.csv", grid_table() + "512,1e-3,\n512,3e-3,2.1\n");
+  const std::string again = "--model batch_scaling --csv " + holed + " --x B,lr --y loss";
+  BOOST_TEST(fit(again).code == 0);
+  BOOST_TEST(fit(again + " --strict").code == 65);
+}
+
+BOOST_AUTO_TEST_CASE(what_batch_scaling_cannot_use_is_refused) {
+  const Folder folder;
+  const std::string grid = write(folder, "grid.csv", grid_table());
+  const std::string optima = write(folder, "optima.csv", kRates);
+  const std::string empty = write(folder, "empty.csv", "batch,lr\n");
+  const std::string losses = "--model batch_scaling --csv " + grid + " --x B,lr --y loss ";
+  const std::string best = "--model batch_scaling --csv " + optima + " --x batch --y lr ";
+  const std::tuple<std::string, int, std::string> cases[] = {
+      {losses + "--weights loss", 64, "--weights with --model batch_scaling"},
+      {losses + "--predict 64", 64, "--predict with --model batch_scaling"},
+      {losses + "--test beta=0.5", 64, "--test with --model batch_scaling"},
+      {losses + "--where B=16", 64, "--where with --model batch_scaling"},
+      {losses + "--grid 1e-3", 64, "--grid with a table of losses"},
+      {best + "--seed-column lr", 64, "--seed-column with a table of optima"},
+      {best + "--grid 1e-3,much", 64, "--grid has \"much\""},
+      {best + "--grid 1e-3,-1", 64, "above zero"},
+      {best + "--grid 1e-3,1e-3", 64, "names 0.001 twice"},
+      {best + "--grid 1e-3,3e-3", 65, "is not on the grid"},
+      {"--model batch_scaling --csv " + grid + " --x B,lr", 64, "--x BATCH,LR --y LOSS"},
+      {"--model batch_scaling --csv " + empty + " --x batch --y lr", 65, "a header and no row"},
+      {"--model power --csv " + optima + " --x batch --y lr --grid 1e-3", 64,
+       "belong to --model batch_scaling"},
+  };
+  for (const auto& [arguments, code, words] : cases) {
+    const Run run = fit(arguments);
+    BOOST_TEST(run.code == code, arguments << ": " << run.err);
+    BOOST_TEST(contains(run.err, words), arguments << ": " << run.err);
+  }
 }
