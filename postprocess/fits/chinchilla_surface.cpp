@@ -216,15 +216,7 @@ std::optional<Matrix> ChinchillaSurface::whitening(std::span<const double> p) co
       r(i, j) = i == j ? std::sqrt(rest) : rest / r(i, i);
     }
   }
-  Matrix inverse(kParameters, kParameters);
-  for (std::size_t j = 0; j < kParameters; ++j) {
-    inverse(j, j) = 1 / r(j, j);
-    for (std::size_t i = j; i-- > 0;) {
-      double sum = 0;
-      for (std::size_t k = i + 1; k <= j; ++k) sum += r(i, k) * inverse(k, j);
-      inverse(i, j) = -sum / r(i, i);
-    }
-  }
+  Matrix inverse = upper_inverse(r);
   for (std::size_t i = 0; i < kParameters; ++i) {
     for (std::size_t j = 0; j < kParameters; ++j) inverse(i, j) /= length[i];
   }

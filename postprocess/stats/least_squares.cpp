@@ -282,9 +282,9 @@ void Search::finish(NonlinearFit& fit) const {
     zero_column = zero_column || !(lengths[j] > 0) || !std::isfinite(lengths[j]);
     for (std::size_t i = 0; i < problem_.n; ++i) qr.at(i, j) = jacobian_(i, j) / lengths[j];
   }
+  Matrix r(problem_.p, problem_.p);
   if (!zero_column && problem_.n >= problem_.p) {
     qr.factorise();
-    Matrix r(problem_.p, problem_.p);
     for (std::size_t i = 0; i < problem_.p; ++i) {
       for (std::size_t j = i; j < problem_.p; ++j) r(i, j) = qr.at(i, j);
     }
@@ -330,15 +330,7 @@ void Search::finish(NonlinearFit& fit) const {
   }
   if (!fit.ok() || fit.df < 1) return;
 
-  // (J'J)^-1 = R^-1 R^-T, column by column of R^-1.
-  Matrix inverse(problem_.p, problem_.p);
-  for (std::size_t j = 0; j < problem_.p; ++j) {
-    for (std::size_t i = j + 1; i-- > 0;) {
-      double sum = i == j ? 1.0 : 0.0;
-      for (std::size_t k = i + 1; k <= j; ++k) sum -= qr.at(i, k) * inverse(k, j);
-      inverse(i, j) = sum / qr.at(i, i);
-    }
-  }
+  const Matrix inverse = upper_inverse(r);  // (J'J)^-1 = R^-1 R^-T
   fit.covariance = Matrix(problem_.p, problem_.p);
   for (std::size_t i = 0; i < problem_.p; ++i) {
     for (std::size_t j = 0; j < problem_.p; ++j) {

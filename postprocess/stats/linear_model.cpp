@@ -58,20 +58,6 @@ Qr factorise(const Matrix& x) {
   return qr;
 }
 
-Matrix upper_inverse(const Matrix& r) {
-  const std::size_t p = r.rows();
-  Matrix inverse(p, p);
-  for (std::size_t j = 0; j < p; ++j) {
-    inverse(j, j) = 1 / r(j, j);
-    for (std::size_t i = j; i-- > 0;) {
-      double sum = 0;
-      for (std::size_t k = i + 1; k <= j; ++k) sum += r(i, k) * inverse(k, j);
-      inverse(i, j) = -sum / r(i, i);
-    }
-  }
-  return inverse;
-}
-
 void set_coefficients(const Qr& qr, std::vector<double> rotated, LinearFit& fit) {
   const std::size_t p = qr.r.rows();
   for (std::size_t k = 0; k < p; ++k) reflect(qr.reflectors[k], k, rotated);
@@ -117,6 +103,20 @@ void set_influence(const Qr& qr, std::span<const double> root_weights, LinearFit
 }
 
 }  // namespace
+
+Matrix upper_inverse(const Matrix& r) {
+  const std::size_t p = r.rows();
+  Matrix inverse(p, p);
+  for (std::size_t j = 0; j < p; ++j) {
+    inverse(j, j) = 1 / r(j, j);
+    for (std::size_t i = j; i-- > 0;) {
+      double sum = 0;
+      for (std::size_t k = i + 1; k <= j; ++k) sum += r(i, k) * inverse(k, j);
+      inverse(i, j) = -sum / r(i, i);
+    }
+  }
+  return inverse;
+}
 
 std::optional<LinearFit> fit_linear(const Matrix& x, std::span<const double> y, Constant constant,
                                     std::span<const double> weights) {

@@ -25,6 +25,9 @@ class Matrix {
   std::vector<double> values_;
 };
 
+/// The inverse of an upper triangular matrix without zeros on its diagonal.
+Matrix upper_inverse(const Matrix& r);
+
 /// Whether the model has a constant: it decides about which mean R^2 is taken (about zero without).
 enum class Constant { present, absent };
 
