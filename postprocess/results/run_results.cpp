@@ -28,19 +28,6 @@ bool is_cell_path(const std::string& path) {
   return path == kBatchPath || path == kLrPath || path == kSeedPath;
 }
 
-void read_study(const record::RunDirectory& run, RunResults& results) {
-  if (!fs::exists(run.study_file())) return;
-  try {
-    results.study = config::load_study(run.study_file(), {});
-  } catch (const InvalidInput& error) {
-    // Settings in a run directory were not typed by the user of pgpost: they are data (65).
-    throw_data(error.what(), "the study.yaml that pgmpi wrote",
-               "pgmpi and pgpost of the same version, or move the file away: pgpost then takes its "
-               "default analysis");
-  }
-  results.has_study_file = true;
-}
-
 bool matches(const TrialSummary& s, const std::string& path, const std::string& value) {
   for (const auto& [varied_path, varied_value] : s.varied) {
     if (varied_path == path) return varied_value == value;
@@ -221,6 +208,19 @@ bool same_lr(double a, double b) {
   return std::abs(a - b) <= kSameLr * std::max(a, b);
 }
 
+std::optional<config::Study> read_study(const fs::path& root) {
+  const record::RunDirectory run(root);
+  if (!fs::exists(run.study_file())) return std::nullopt;
+  try {
+    return config::load_study(run.study_file(), {});
+  } catch (const InvalidInput& error) {
+    // Settings in a run directory were not typed by the user of pgpost: they are data (65).
+    throw_data(error.what(), "the study.yaml that pgmpi wrote",
+               "pgmpi and pgpost of the same version, or move the file away: pgpost then takes its "
+               "default analysis");
+  }
+}
+
 RunResults load_results(const fs::path& root, const std::vector<std::string>& where) {
   if (!fs::is_directory(root)) {
     throw_data(fmt::format("there is no run directory {}", root.string()),
@@ -229,12 +229,15 @@ RunResults load_results(const fs::path& root, const std::vector<std::string>& wh
   const record::RunDirectory run(root);
   RunResults results;
   results.root = root;
-  read_study(run, results);
+  if (auto study = read_study(root)) {
+    results.study = *std::move(study);
+    results.has_study_file = true;
+  }
   if (results.has_study_file && results.study.analysis.kind != "batch_scaling") {
     throw_data(fmt::format("{} has analysis.kind: {}", run.study_file().string(),
                            results.study.analysis.kind),
-               "batch_scaling: the analysis that pgpost fit does",
-               "set analysis.kind in that file if the study is a batch x learning-rate grid");
+               "batch_scaling: a batch x learning-rate grid",
+               "set analysis.kind in that file if the study is one, or use pgpost compare");
   }
   record::Scan scan = record::scan_trials(run);
   results.trials = std::move(scan.records);

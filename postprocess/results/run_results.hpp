@@ -33,6 +33,10 @@ struct RunResults {
   std::int64_t planned_grid_trials = 0;  ///< by study.yaml's axes, else by the values seen
 };
 
+/// study.yaml of a run directory, if there is one. Throws InvalidInput (data) where it is not
+/// valid.
+std::optional<config::Study> read_study(const std::filesystem::path& root);
+
 /// Reads study.yaml and the trials. Settings beyond batch, learning rate and seed may vary only
 /// if `where` ("path=value", repeatable) picks one value of each: one law is fitted at a time.
 /// Throws InvalidInput (data): no such folder, no trials at all, nothing selected, other settings

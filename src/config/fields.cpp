@@ -115,6 +115,28 @@ class Builder {
         [&value] { return YAML::Node(value); });
   }
 
+  /// "vanilla" or "gate.alpha=<0 to 1>"; the number gets its one spelling.
+  void add_anchor(const std::string& name, std::string& value, const std::string& meaning) {
+    push(
+        name, meaning,
+        [&value](const YAML::Node& node) -> std::string {
+          const std::string prefix = "gate.alpha=";
+          const std::string text = node.IsScalar() ? node.Scalar() : std::string();
+          if (text == "vanilla") {
+            value = text;
+            return {};
+          }
+          const auto alpha = text.starts_with(prefix) ? parse_real(text.substr(prefix.size()))
+                                                      : std::optional<double>();
+          if (!alpha || !kUnit.holds(*alpha)) {
+            return expected_instead(node, "vanilla or gate.alpha=A with A from 0 to 1");
+          }
+          value = prefix + shortest(*alpha);
+          return {};
+        },
+        [&value] { return YAML::Node(value); });
+  }
+
   void add(const std::string& name, std::vector<std::int64_t>& values, Range range,
            const std::string& meaning) {
     push(
@@ -291,11 +313,17 @@ std::vector<Field> study_fields(Study& study) {
   b.add("anchor_at_optimum", study.transfer.anchor_at_optimum,
         "also start from the optimum found at the anchor batch");
   b.group("analysis");
-  b.add("kind", study.analysis.kind, {"batch_scaling", "none"}, "what pgpost fit does");
+  b.add("kind", study.analysis.kind, {"batch_scaling", "gating", "model_size", "none"},
+        "what pgpost fit does");
   b.add("hypotheses", study.analysis.hypotheses,
         "exponents to test; the first two are the rules of the transfer stage");
   b.add("small_batches", study.analysis.small_batches, kCount,
         "batches that the report also leaves out");
+  b.add_anchor("anchor", study.analysis.anchor,
+               "arm that gates are compared with: vanilla (gate.unit = gelu), or gate.alpha=VALUE");
+  b.add("equivalence_margin", study.analysis.equivalence_margin,
+        {.low = 0, .high = 1, .open_low = true, .open_high = true},
+        "relative difference in loss that counts as a match");
   return b.take();
 }
 

@@ -127,6 +127,8 @@ struct AnalysisSettings {
   std::vector<Hypothesis> hypotheses = {
       {"Laplace", 2.0 / 3.0}, {"Gaussian", 0.5}, {"heavy-tailed", 1.0 / 3.0}};
   std::vector<std::int64_t> small_batches = {8, 16};
+  std::string anchor = "vanilla";
+  double equivalence_margin = 0.02;
 };
 
 /// A study: base settings, the axes that vary around them, stages, and the analysis.

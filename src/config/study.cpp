@@ -4,6 +4,7 @@
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
+#include <functional>
 #include <set>
 
 #include "base/error.hpp"
@@ -323,6 +324,45 @@ std::string print_settings(const Settings& settings) {
   emit(settings_fields(copy), out);
   out << YAML::EndMap;
   return std::string(out.c_str()) + "\n";
+}
+
+Settings read_settings(const std::string& yaml) {
+  Settings settings;
+  std::vector<Field> fields = settings_fields(settings);
+  const std::function<void(const YAML::Node&, const std::string&)> read =
+      [&](const YAML::Node& node, const std::string& prefix) {
+        for (const auto& entry : node) {
+          const std::string path = prefix + entry.first.Scalar();
+          if (entry.second.IsMap()) {
+            read(entry.second, path + ".");
+            continue;
+          }
+          const auto field = std::find_if(fields.begin(), fields.end(),
+                                          [&](const Field& f) { return f.path == path; });
+          const std::string wrong =
+              field == fields.end() ? "there is no such setting" : field->set(entry.second);
+          if (!wrong.empty()) {
+            throw_data("the trial's setting " + path + ": " + wrong, "settings that pgmpi wrote",
+                       "pgmpi and pgpost of the same version");
+          }
+        }
+      };
+  try {
+    read(YAML::Load(yaml), "");
+  } catch (const YAML::Exception& error) {
+    throw_data(std::string("the trial's settings are not valid YAML: ") + error.what(),
+               "settings that pgmpi wrote", "run the study again");
+  }
+  return settings;
+}
+
+std::vector<std::pair<std::string, std::string>> setting_values(const Settings& settings) {
+  Settings copy = settings;
+  std::vector<std::pair<std::string, std::string>> values;
+  for (const Field& field : settings_fields(copy)) {
+    values.emplace_back(field.path, field.get().Scalar());
+  }
+  return values;
 }
 
 std::vector<std::string> differences(const Study& a, const Study& b) {

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "config/settings.hpp"
@@ -22,6 +23,13 @@ std::string print_study(const Study& study);
 
 /// Every resolved setting of one trial, as YAML.
 std::string print_settings(const Settings& settings);
+
+/// The settings that print_settings wrote, e.g. of a trial's record; what it does not name has its
+/// default. Throws InvalidInput (data) for a setting or value that this version does not know.
+Settings read_settings(const std::string& yaml);
+
+/// (path, value) of every setting of a trial, one spelling per value.
+std::vector<std::pair<std::string, std::string>> setting_values(const Settings& settings);
 
 /// Lines "path: this, not that" for every value in which the two studies differ, but for those of
 /// `checkpoint`, which may change between two launches.

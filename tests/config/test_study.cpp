@@ -182,3 +182,36 @@ BOOST_AUTO_TEST_CASE(single_settings_are_read_and_replaced_by_path) {
   BOOST_CHECK_THROW((void)with(settings, "optimizer.lr", "x"), pg::InvalidInput);
   BOOST_CHECK_THROW((void)with(settings, "no.such", "1"), pg::InvalidInput);
 }
+
+BOOST_AUTO_TEST_CASE(the_settings_of_a_trial_read_back_from_what_was_printed) {
+  Settings settings;
+  settings.gate.alpha = 0.25;
+  settings.model.d_model = 96;
+  const Settings copy = read_settings(print_settings(settings));
+  BOOST_TEST((setting_values(copy) == setting_values(settings)));
+  BOOST_TEST(read_settings("train:\n  steps: 7\n").train.steps == 7);
+  for (const char* text : {"train:\n  stepz: 7\n", "train:\n  steps: x\n", "train: [\n"}) {
+    try {
+      (void)read_settings(text);
+      BOOST_ERROR("no complaint about " << text);
+    } catch (const pg::InvalidInput& error) {
+      BOOST_TEST(static_cast<int>(error.exit_code()) == 65);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(the_anchor_and_the_margin_of_an_analysis_are_checked) {
+  const StudyFile good(
+      "analysis:\n  kind: gating\n  anchor: gate.alpha=0.0\n  equivalence_margin: 0.01\n");
+  const Study study = good.load();
+  BOOST_TEST(study.analysis.kind == "gating");
+  BOOST_TEST(study.analysis.anchor == "gate.alpha=0");
+  BOOST_TEST(study.analysis.equivalence_margin == 0.01);
+  BOOST_TEST(mentions(print_study(study), "anchor: gate.alpha=0"));
+  const StudyFile bad(
+      "analysis:\n  kind: gates\n  anchor: gate.alpha=2\n  equivalence_margin: 0\n");
+  const std::string text = bad.complaint();
+  BOOST_TEST(mentions(text, "found 'gates', expected one of batch_scaling, gating, model_size"));
+  BOOST_TEST(mentions(text, "found 'gate.alpha=2', expected vanilla or gate.alpha=A"));
+  BOOST_TEST(mentions(text, "analysis.equivalence_margin"));
+}

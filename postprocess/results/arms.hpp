@@ -1,0 +1,92 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "config/settings.hpp"
+#include "record/trial_record.hpp"
+
+// Run directories as one table of trials with any settings, and the arms in it: all seeds of one
+// configuration.
+
+namespace pg::post {
+
+/// (path, value), in the order of the settings.
+using SettingValues = std::vector<std::pair<std::string, std::string>>;
+/// The value at a path; empty where there is none.
+std::string value_at(const SettingValues& settings, const std::string& path);
+
+/// One trial. Losses in nats per token.
+struct TrialRow {
+  std::string id;
+  std::filesystem::path run;
+  config::Settings settings;
+  std::vector<std::pair<std::string, std::string>> varied;
+  record::TrialStatus status = record::TrialStatus::finished;
+  std::string reason;  ///< why it did not finish
+  double loss = 0;     ///< final validation loss
+  std::uint64_t seed = 0;
+  std::int64_t n_parameters = 0;
+  std::int64_t steps = 0;
+  std::int64_t tokens = 0;
+  double seconds = 0;
+  std::vector<std::int64_t> val_step;
+  std::vector<double> val_loss;
+  // Where it comes from; "unknown" without provenance.json.
+  std::string corpus_sha256;
+  std::string version;
+  std::string program_sha256;
+  std::string processor;
+
+  /// Finished with a finite loss.
+  [[nodiscard]] bool usable() const;
+  /// Diverged, or finished without a finite loss.
+  [[nodiscard]] bool diverged() const;
+  [[nodiscard]] std::string name() const;  ///< run/id
+};
+
+/// A trial (or arm) that is not in the comparisons, and why.
+struct LeftOut {
+  std::string what;
+  std::string reason;
+};
+
+/// Trials of one or more run directories.
+struct TrialTable {
+  std::vector<std::filesystem::path> roots;
+  std::string question;  ///< of the first study.yaml
+  config::AnalysisSettings analysis;
+  std::vector<TrialRow> rows;
+  std::vector<LeftOut> left_out;      ///< damaged files
+  std::vector<std::string> warnings;  ///< mixed or unknown provenance
+  std::vector<std::pair<std::string, std::string>> provenance;
+};
+
+/// Reads the trials of all run directories; the analysis settings are those of the first one that
+/// has a study.yaml. Trials of different programs, versions, processors, corpora or reproducible
+/// modes are not comparable: InvalidInput (data) naming example trials, or with `allow_mixed` a
+/// warning. Throws InvalidInput (data) too where a folder is absent or no trial can be read.
+TrialTable load_trials(const std::vector<std::filesystem::path>& roots, bool allow_mixed);
+
+/// The rule of load_trials, for a table that is in memory.
+void check_one_origin(TrialTable& table, bool allow_mixed);
+
+/// Trials with equal settings apart from train.seed (and the place of the corpus file).
+struct Arm {
+  SettingValues settings;         ///< without seed and place; gate.alpha of a gelu is "unused"
+  std::vector<std::size_t> rows;  ///< into TrialTable::rows, by rising seed; one per seed
+  std::int64_t n_parameters = 0;  ///< of the first trial
+};
+/// In the order of the table. A second trial of the same settings and seed is added to `left_out`.
+std::vector<Arm> make_arms(TrialTable& table);
+
+/// Paths whose values differ between the arms.
+std::vector<std::string> varying_paths(const std::vector<Arm>& arms);
+
+/// "model.d_model=64, gate.alpha=0.5": the values at these paths.
+std::string label_of(const SettingValues& settings, const std::vector<std::string>& paths);
+
+}  // namespace pg::post
