@@ -1,0 +1,381 @@
+#include "postprocess/fits/gating.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <set>
+
+#include "base/error.hpp"
+#include "base/text.hpp"
+#include "postprocess/fits/alpha_optimum.hpp"
+#include "postprocess/stats/power.hpp"
+
+namespace pg::post {
+namespace {
+
+constexpr const char* kUnitPath = "gate.unit";
+constexpr const char* kAlphaPath = "gate.alpha";
+constexpr const char* kFormPath = "gate.form";
+constexpr const char* kVanilla = "gelu";
+
+bool is_gate_path(const std::string& path) {
+  return path.starts_with("gate.");
+}
+
+std::string gate_of(const Arm& arm) {
+  const std::string unit = value_at(arm.settings, kUnitPath);
+  return unit == kVanilla ? "vanilla gelu" : unit + " " + value_at(arm.settings, kFormPath);
+}
+
+std::optional<double> alpha_of(const Arm& arm) {
+  return parse_real(value_at(arm.settings, kAlphaPath));  // "unused": nothing
+}
+
+std::string arm_label(const Arm& arm) {
+  const auto alpha = alpha_of(arm);
+  return alpha ? gate_of(arm) + " alpha=" + shortest(*alpha) : gate_of(arm);
+}
+
+std::vector<GatingBlock> make_blocks(const std::vector<Arm>& arms) {
+  std::vector<std::string> paths = varying_paths(arms);
+  std::erase_if(paths, is_gate_path);
+  std::map<SettingValues, std::size_t> index;
+  std::vector<GatingBlock> blocks;
+  for (std::size_t i = 0; i < arms.size(); ++i) {
+    SettingValues shared = arms[i].settings;
+    std::erase_if(shared, [](const auto& s) { return is_gate_path(s.first); });
+    const auto [place, fresh] = index.emplace(shared, blocks.size());
+    if (fresh) {
+      GatingBlock block;
+      block.label = paths.empty() ? "all trials" : label_of(shared, paths);
+      block.architecture = value_at(shared, "model.arch");
+      block.n_parameters = arms[i].n_parameters;
+      blocks.push_back(std::move(block));
+    }
+    blocks[place->second].arms.push_back(i);
+  }
+  return blocks;
+}
+
+/// The anchor for an arm: the block's vanilla arm, or the same gate at the anchor's alpha.
+std::optional<std::size_t> anchor_for(const GatingAnalysis& a, const GatingBlock& block,
+                                      const Arm& arm) {
+  for (const std::size_t i : block.arms) {
+    const Arm& candidate = a.arms[i];
+    if (a.anchor == "vanilla") {
+      if (value_at(candidate.settings, kUnitPath) == kVanilla) return i;
+    } else if (std::string(kAlphaPath) + "=" + value_at(candidate.settings, kAlphaPath) ==
+                   a.anchor &&
+               gate_of(candidate) == gate_of(arm)) {
+      return i;
+    }
+  }
+  return std::nullopt;
+}
+
+/// Rows of two arms with the same seed, both usable.
+struct Pairs {
+  std::vector<std::pair<const TrialRow*, const TrialRow*>> rows;  ///< (anchor, arm)
+  std::vector<std::uint64_t> unpaired;
+  std::vector<std::uint64_t> arm_diverged;
+  bool anchor_diverged = false;
+};
+
+Pairs find_pairs(const TrialTable& table, const Arm& anchor, const Arm& arm) {
+  Pairs pairs;
+  std::map<std::uint64_t, std::pair<const TrialRow*, const TrialRow*>> by_seed;
+  for (const std::size_t r : anchor.rows) {
+    const TrialRow& row = table.rows[r];
+    if (row.usable()) by_seed[row.seed].first = &row;
+    pairs.anchor_diverged = pairs.anchor_diverged || row.diverged();
+  }
+  for (const std::size_t r : arm.rows) {
+    const TrialRow& row = table.rows[r];
+    if (row.usable()) by_seed[row.seed].second = &row;
+    if (row.diverged()) pairs.arm_diverged.push_back(row.seed);
+  }
+  for (const auto& [seed, both] : by_seed) {
+    if (both.first != nullptr && both.second != nullptr) {
+      pairs.rows.push_back(both);
+    } else {
+      pairs.unpaired.push_back(seed);
+    }
+  }
+  return pairs;
+}
+
+/// The share of a trial's steps after which its validation loss first falls to `loss`, linear
+/// between evaluations; nothing where the curve never does.
+std::optional<double> share_to_reach(const TrialRow& row, double loss) {
+  if (row.steps < 1) return std::nullopt;
+  const auto steps = static_cast<double>(row.steps);
+  for (std::size_t i = 0; i < row.val_loss.size(); ++i) {
+    if (!(row.val_loss[i] <= loss)) continue;
+    double step = static_cast<double>(row.val_step[i]);
+    if (i > 0 && row.val_loss[i - 1] > row.val_loss[i]) {
+      const double before = static_cast<double>(row.val_step[i - 1]);
+      step = before + (step - before) * (row.val_loss[i - 1] - loss) /
+                          (row.val_loss[i - 1] - row.val_loss[i]);
+    }
+    return step / steps;
+  }
+  return std::nullopt;
+}
+
+/// ln of the steps to the same loss, arm over anchor. The better trial is followed until it reaches
+/// the final loss of the other: swapping the two only changes the sign, so that where the arms are
+/// equal the noise of the curves does not favour either.
+std::optional<double> log_steps_to_same_loss(const TrialRow& anchor, const TrialRow& arm) {
+  if (arm.loss == anchor.loss) return 0.0;
+  const bool arm_is_better = arm.loss < anchor.loss;
+  const auto share =
+      arm_is_better ? share_to_reach(arm, anchor.loss) : share_to_reach(anchor, arm.loss);
+  if (!share || !(*share > 0)) return std::nullopt;
+  const double steps = std::log(std::min(*share, 1.0));
+  return arm_is_better ? steps : -steps;
+}
+
+/// FLOP of a step are taken as 6 N per token.
+void compare_costs(const Pairs& pairs, ArmComparison& c) {
+  for (const auto& [anchor, arm] : pairs.rows) {
+    const auto steps = log_steps_to_same_loss(*anchor, *arm);
+    if (!steps || anchor->n_parameters < 1 || arm->n_parameters < 1 || anchor->tokens < 1 ||
+        arm->tokens < 1) {
+      c.log_flops.clear();
+      c.log_seconds.clear();
+      return;
+    }
+    const auto cost = [](const TrialRow& row) {
+      return static_cast<double>(row.n_parameters) * static_cast<double>(row.tokens);
+    };
+    c.log_flops.push_back(*steps + std::log(cost(*arm) / cost(*anchor)));
+    if (anchor->seconds > 0 && arm->seconds > 0) {
+      c.log_seconds.push_back(*steps + std::log(arm->seconds / anchor->seconds));
+    }
+  }
+  if (c.log_seconds.size() != c.log_flops.size()) c.log_seconds.clear();
+}
+
+ArmComparison compare(const GatingAnalysis& a, std::size_t block, std::size_t anchor,
+                      std::size_t arm) {
+  ArmComparison c;
+  c.block = block;
+  c.arm = arm;
+  c.label = arm_label(a.arms[arm]);
+  c.gate = gate_of(a.arms[arm]);
+  c.alpha = alpha_of(a.arms[arm]);
+  const Pairs pairs = find_pairs(a.table, a.arms[anchor], a.arms[arm]);
+  c.unpaired = pairs.unpaired;
+  c.diverged = pairs.arm_diverged;
+  const auto n = static_cast<double>(pairs.rows.size());
+  std::vector<double> x;
+  std::vector<double> y;
+  for (const auto& [anchor_row, arm_row] : pairs.rows) {
+    c.seeds.push_back(anchor_row->seed);
+    c.anchor_loss += anchor_row->loss / n;
+    c.loss += arm_row->loss / n;
+    x.push_back(arm_row->loss / anchor_row->loss);
+    y.push_back(1);
+    c.differences.push_back(arm_row->loss / anchor_row->loss - 1);
+  }
+  c.detectable = std::numeric_limits<double>::infinity();
+  for (const double effect : kAskedEffects) c.needed.push_back({effect, 0});
+  if (!c.diverged.empty() || pairs.anchor_diverged) {
+    c.status = "diverged";
+  } else if (pairs.rows.empty()) {
+    c.status = "no_pairs";
+  } else {
+    c.status = pairs.rows.size() < 2 ? "one_pair" : "ok";
+    c.test = paired_test(x, y);
+    c.equivalence = equivalence_test(c.test, a.table.analysis.equivalence_margin);
+    compare_costs(pairs, c);
+  }
+  if (c.status == "ok" && c.test.df >= 1) {
+    c.effect = hedges_g_paired(x, y);
+    const double sd = c.test.se * std::sqrt(n);
+    c.detectable = minimum_detectable_effect(sd, pairs.rows.size());
+    for (SeedsNeeded& s : c.needed) s.seeds = values_needed(s.effect, sd);
+  }
+  return c;
+}
+
+void adjust_for_family(std::vector<ArmComparison>& comparisons) {
+  std::vector<double> p;
+  for (const ArmComparison& c : comparisons) {
+    if (c.status == "ok") p.push_back(c.test.p);
+  }
+  const std::vector<double> by_holm = holm(p);
+  const std::vector<double> by_bh = benjamini_hochberg(p);
+  std::size_t next = 0;
+  for (ArmComparison& c : comparisons) {
+    if (c.status != "ok") continue;
+    c.p_holm = by_holm[next];
+    c.p_bh = by_bh[next++];
+  }
+}
+
+double mean_of(const std::vector<double>& values) {
+  double sum = 0;
+  for (const double v : values) sum += v;
+  return sum / static_cast<double>(values.size());
+}
+
+/// Over the seeds that every arm of the block has.
+std::optional<MeanTest> leave_one_seed_out(const std::vector<const ArmComparison*>& arms) {
+  std::set<std::uint64_t> seeds(arms.front()->seeds.begin(), arms.front()->seeds.end());
+  for (const ArmComparison* c : arms) {
+    std::erase_if(seeds, [&](std::uint64_t s) {
+      return std::find(c->seeds.begin(), c->seeds.end(), s) == c->seeds.end();
+    });
+  }
+  if (seeds.size() < 2) return std::nullopt;
+  const auto at = [](const ArmComparison& c, std::uint64_t seed) {
+    const auto place = std::find(c.seeds.begin(), c.seeds.end(), seed);
+    return c.differences[static_cast<std::size_t>(place - c.seeds.begin())];
+  };
+  std::vector<double> held_out;
+  for (const std::uint64_t left : seeds) {
+    double lowest = std::numeric_limits<double>::infinity();
+    const ArmComparison* chosen = nullptr;
+    for (const ArmComparison* c : arms) {
+      double sum = 0;
+      for (const std::uint64_t seed : seeds) sum += seed == left ? 0 : at(*c, seed);
+      if (sum < lowest) {
+        lowest = sum;
+        chosen = c;
+      }
+    }
+    held_out.push_back(at(*chosen, left));
+  }
+  return mean_test(held_out);
+}
+
+std::vector<BestArm> find_best(const GatingAnalysis& a) {
+  std::vector<BestArm> best;
+  for (std::size_t block = 0; block < a.blocks.size(); ++block) {
+    std::vector<const ArmComparison*> arms;
+    double variance = 0;
+    double df = 0;
+    for (const ArmComparison& c : a.comparisons) {
+      if (c.block != block || (c.status != "ok" && c.status != "one_pair")) continue;
+      arms.push_back(&c);
+      if (c.test.df < 1) continue;
+      variance += c.test.df * c.test.se * c.test.se;
+      df += c.test.df;
+    }
+    if (arms.empty()) continue;
+    const auto lowest = std::min_element(
+        arms.begin(), arms.end(),
+        [](const auto* x, const auto* y) { return x->test.estimate < y->test.estimate; });
+    BestArm b;
+    b.block = block;
+    b.comparison = static_cast<std::size_t>(*lowest - a.comparisons.data());
+    b.n_arms = arms.size();
+    b.naive = mean_of((*lowest)->differences);
+    if (df > 0) b.selection_bias = expected_minimum_bias(arms.size(), std::sqrt(variance / df));
+    b.honest = leave_one_seed_out(arms);
+    best.push_back(std::move(b));
+  }
+  return best;
+}
+
+/// Supported: every equivalence test rejects (an intersection-union test, which needs no
+/// adjustment). Contradicted: one interval, simultaneous by Bonferroni, lies beyond the margin.
+AlphaZeroMatch match_alpha_zero(const GatingAnalysis& a) {
+  AlphaZeroMatch match;
+  match.margin = a.table.analysis.equivalence_margin;
+  for (std::size_t block = 0; block < a.blocks.size(); ++block) {
+    const auto& arms = a.blocks[block].arms;
+    const auto vanilla = std::find_if(arms.begin(), arms.end(), [&](std::size_t i) {
+      return value_at(a.arms[i].settings, kUnitPath) == kVanilla;
+    });
+    if (vanilla == arms.end()) continue;
+    for (const std::size_t i : arms) {
+      if (alpha_of(a.arms[i]) != std::optional<double>(0)) continue;
+      const ArmComparison c = compare(a, block, *vanilla, i);
+      match.entries.push_back({block, c.gate, c.test, c.equivalence});
+    }
+  }
+  if (match.entries.empty()) {
+    match.reason =
+        "no configuration has both an arm with gate.alpha=0 and a vanilla arm "
+        "(gate.unit=gelu)";
+    return match;
+  }
+  const double level = 1 - 0.05 / static_cast<double>(match.entries.size());
+  bool beyond = false;
+  match.p = 0;
+  for (const auto& e : match.entries) {
+    match.p = std::max(match.p, e.equivalence.p);
+    const Interval wide = student_interval(e.test.estimate, e.test.se, e.test.df, level);
+    beyond = beyond || wide.low > match.margin || wide.high < -match.margin;
+  }
+  match.verdict = beyond ? "contradicted" : match.p < 0.05 ? "supported" : "indeterminate";
+  match.reason = beyond ? "the difference is larger than the margin"
+                 : match.p < 0.05
+                     ? "every difference lies within the margin"
+                     : "some difference is not shown to lie within the margin: more seeds";
+  return match;
+}
+
+void require_an_anchor(const GatingAnalysis& a) {
+  if (!a.comparisons.empty()) return;
+  std::set<std::string> gates;
+  for (const Arm& arm : a.arms) gates.insert(arm_label(arm));
+  const std::vector<std::string> list(gates.begin(), gates.end());
+  throw_data(fmt::format("no configuration has the anchor ({}) and an arm to compare with it; the "
+                         "gates are: {}",
+                         a.anchor, join(list, ", ")),
+             a.anchor == "vanilla" ? "trials with gate.unit=gelu beside the gated ones"
+                                   : "trials with " + a.anchor + " beside those of other alpha",
+             "train the anchor, or name another one: analysis.anchor in study.yaml");
+}
+
+}  // namespace
+
+GatingAnalysis analyse_gating(TrialTable table) {
+  GatingAnalysis a;
+  a.table = std::move(table);
+  a.anchor = a.table.analysis.anchor;
+  a.arms = make_arms(a.table);
+  a.left_out = a.table.left_out;
+  a.warnings = a.table.warnings;
+  for (const TrialRow& row : a.table.rows) {
+    if (!row.usable()) {
+      a.left_out.push_back({row.name(), record::to_string(row.status) + ": " + row.reason});
+    }
+  }
+  a.blocks = make_blocks(a.arms);
+  for (std::size_t b = 0; b < a.blocks.size(); ++b) {
+    GatingBlock& block = a.blocks[b];
+    for (const std::size_t i : block.arms) {
+      const auto anchor = anchor_for(a, block, a.arms[i]);
+      if (!anchor) {
+        a.left_out.push_back({block.label + ": " + arm_label(a.arms[i]),
+                              "its configuration has no anchor (" + a.anchor + ")"});
+        continue;
+      }
+      block.has_anchor = true;
+      block.n_parameters = a.arms[*anchor].n_parameters;
+      if (*anchor != i) a.comparisons.push_back(compare(a, b, *anchor, i));
+    }
+  }
+  require_an_anchor(a);
+  adjust_for_family(a.comparisons);
+  for (const ArmComparison& c : a.comparisons) {
+    if (c.status == "ok") continue;
+    a.left_out.push_back({a.blocks[c.block].label + ": " + c.label,
+                          c.status == "diverged"   ? "it or its anchor diverged: not tested"
+                          : c.status == "no_pairs" ? "no seed that both it and its anchor finished"
+                                                   : "one pair of seeds: no error is known"});
+  }
+  a.optima = find_alpha_optima(a);
+  a.best = find_best(a);
+  a.alpha_zero = match_alpha_zero(a);
+  return a;
+}
+
+}  // namespace pg::post
