@@ -1,0 +1,507 @@
+#include "postprocess/fits/hypotheses.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <optional>
+#include <set>
+
+#include "base/text.hpp"
+
+namespace pg::post {
+namespace {
+
+constexpr double kLevel = 0.05;
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+/// An estimate that is better the larger it is, with its error.
+struct Gain {
+  std::string label;
+  double estimate = 0;
+  double se = kInfinity;
+  double df = 0;
+  /// Of gain <= 0 and of gain >= limit, one-sided.
+  [[nodiscard]] double p_above(double limit) const {
+    return df >= 1 && se > 0 && std::isfinite(se) ? student_upper_p((estimate - limit) / se, df)
+                                                  : 1;
+  }
+  [[nodiscard]] double p_below(double limit) const {
+    return df >= 1 && se > 0 && std::isfinite(se) ? student_upper_p((limit - estimate) / se, df)
+                                                  : 1;
+  }
+};
+
+Gain negative(const std::string& label, const MeanTest& test) {
+  return {label, -test.estimate, test.se, test.df};
+}
+
+/// The arm that speaks for a set, and what choosing it costs.
+struct Spokesman {
+  const Gain* gain = nullptr;
+  double p = 1;        ///< k min p
+  double p_small = 1;  ///< that every arm's gain lies below the smallest expected one
+  Interval ci95 = {-kInfinity, kInfinity};
+};
+
+Spokesman choose(const std::vector<Gain>& gains, double smallest) {
+  Spokesman s;
+  if (gains.empty()) return s;
+  const auto k = static_cast<double>(gains.size());
+  double least = kInfinity;
+  double most = 0;
+  for (const Gain& g : gains) {
+    // With equal p (no error known) the larger gain speaks.
+    if (g.p_above(0) < least ||
+        (g.p_above(0) == least && s.gain != nullptr && g.estimate > s.gain->estimate)) {
+      least = g.p_above(0);
+      s.gain = &g;
+    }
+    most = std::max(most, g.p_below(smallest));
+  }
+  s.p = std::min(1.0, k * least);
+  s.p_small = most;
+  s.ci95 = student_interval(s.gain->estimate, s.gain->se, s.gain->df, 1 - kLevel / k);
+  return s;
+}
+
+std::string percent(double share) {
+  return std::isfinite(share) ? fmt::format("{:+.2f} %", 100 * share) : "unbounded";
+}
+
+std::string range(const Interval& i, double scale = 1) {
+  return fmt::format("[{}, {}]", percent(scale * i.low), percent(scale * i.high));
+}
+
+bool tested(const ArmComparison& c) {
+  return c.status == "ok" || c.status == "one_pair";
+}
+
+/// What decides at one configuration: every tested arm's gain. An arm that diverged cannot carry a
+/// benefit and is not among them.
+using GainOf = std::optional<Gain> (*)(const ArmComparison&);
+
+std::vector<Gain> gains_in(const GatingAnalysis& a, std::size_t block, GainOf gain_of) {
+  std::vector<Gain> gains;
+  for (const ArmComparison& c : a.comparisons) {
+    if (c.block != block || !tested(c)) continue;
+    if (auto gain = gain_of(c)) gains.push_back(*std::move(gain));
+  }
+  return gains;
+}
+
+std::optional<Gain> benefit_of(const ArmComparison& c) {
+  return negative(c.label, c.test);
+}
+
+/// On the log scale: -ln(FLOP ratio).
+std::optional<Gain> saving_of(const ArmComparison& c) {
+  if (c.log_flops.empty()) return std::nullopt;
+  return negative(c.label, mean_test(c.log_flops));
+}
+
+std::set<std::int64_t> sizes_of(const GatingAnalysis& a) {
+  std::set<std::int64_t> sizes;
+  for (const GatingBlock& b : a.blocks) {
+    if (b.has_anchor) sizes.insert(b.n_parameters);
+  }
+  return sizes;
+}
+
+bool only_one_seed(const GatingAnalysis& a) {
+  return std::none_of(a.comparisons.begin(), a.comparisons.end(),
+                      [](const ArmComparison& c) { return c.status == "ok"; });
+}
+
+std::string why_open(const GatingAnalysis& a) {
+  return only_one_seed(a)
+             ? "no arm has two seeds in common with its anchor: no error is known; train "
+               "with more seeds"
+             : "the intervals allow both: more seeds (see the power table)";
+}
+
+HypothesisResult benefit_at_every_size(const GatingAnalysis& a) {
+  HypothesisResult h{.name = "H1",
+                     .statement = "paGating benefits are maintained across scales",
+                     .measure = "smallest over sizes of the relative reduction of the loss"};
+  const std::size_t n_sizes = sizes_of(a).size();
+  double p = 0;
+  double least = kInfinity;
+  double p_none = 1;
+  std::size_t n_blocks = 0;
+  std::string weakest;
+  for (std::size_t b = 0; b < a.blocks.size(); ++b) {
+    if (!a.blocks[b].has_anchor) continue;
+    ++n_blocks;
+    const std::vector<Gain> gains = gains_in(a, b, benefit_of);
+    const Spokesman s = choose(gains, kSmallestBenefit);
+    p = std::max(p, s.p);
+    if (s.gain == nullptr) {
+      h.details.push_back(a.blocks[b].label + ": no arm could be tested");
+      continue;
+    }
+    p_none = std::min(p_none, s.p_small);
+    h.details.push_back(fmt::format("{}: {}, {} {}, p {:.3g}", a.blocks[b].label, s.gain->label,
+                                    percent(s.gain->estimate), range(s.ci95), s.p));
+    if (s.gain->estimate < least) {
+      least = s.gain->estimate;
+      h.ci95 = s.ci95;
+      weakest = a.blocks[b].label;
+    }
+  }
+  if (n_sizes < 2) {
+    h.reason =
+        "all trials have one model size: runs of other sizes (model.d_model, "
+        "model.n_layers), three in all, are missing";
+    return h;
+  }
+  h.effect = std::isfinite(least) ? least : 0;
+  h.p = p;
+  p_none = std::min(1.0, p_none * static_cast<double>(n_blocks));
+  h.verdict = "indeterminate";
+  h.reason = why_open(a);
+  if (p < kLevel && n_sizes < kFewestSizes) {
+    h.reason = fmt::format("a benefit at each of {} sizes, but the protocol asks for {} or more",
+                           n_sizes, kFewestSizes);
+  } else if (p < kLevel) {
+    h.verdict = "supported";
+    h.reason = fmt::format("a benefit at each of {} sizes", n_sizes);
+  } else if (p_none < kLevel) {
+    h.verdict = "contradicted";
+    h.reason = fmt::format("at some size no arm lowers the loss by {} (smallest benefit at {})",
+                           percent(kSmallestBenefit), weakest);
+  }
+  return h;
+}
+
+HypothesisResult efficiency_at_the_largest(const GatingAnalysis& a) {
+  HypothesisResult h{.name = "H2",
+                     .statement = "efficiency gains at larger scales",
+                     .measure =
+                         "relative saving of FLOP (6 N per token) to the same validation "
+                         "loss at the largest size"};
+  const std::set<std::int64_t> sizes = sizes_of(a);
+  if (sizes.size() < 2) {
+    h.reason = "all trials have one model size: runs of a larger one are missing";
+    return h;
+  }
+  std::vector<Gain> gains;
+  for (std::size_t b = 0; b < a.blocks.size(); ++b) {
+    if (!a.blocks[b].has_anchor || a.blocks[b].n_parameters != *sizes.rbegin()) continue;
+    for (Gain& g : gains_in(a, b, saving_of)) {
+      g.label = a.blocks[b].label + ": " + g.label;
+      gains.push_back(std::move(g));
+    }
+  }
+  const double smallest = -std::log(1 - kSmallestSaving);
+  const Spokesman s = choose(gains, smallest);
+  if (s.gain == nullptr) {
+    h.reason = "at the largest size no arm has validation curves that reach its anchor's loss";
+    return h;
+  }
+  const auto saving = [](double log_gain) { return 1 - std::exp(-log_gain); };
+  h.effect = saving(s.gain->estimate);
+  h.ci95 = {saving(s.ci95.low), saving(s.ci95.high)};
+  h.p = s.p;
+  h.details.push_back(fmt::format("{}: {} {}", s.gain->label, percent(h.effect), range(h.ci95)));
+  h.verdict = "indeterminate";
+  h.reason = why_open(a);
+  if (s.p < kLevel) {
+    h.verdict = "supported";
+    h.reason = "a saving at the largest size";
+  } else if (s.p_small < kLevel) {
+    h.verdict = "contradicted";
+    h.reason = "at the largest size no arm saves " + percent(kSmallestSaving);
+  }
+  return h;
+}
+
+/// Weighted slope of alpha* on ln N. The optima are independent and their errors estimated: df is
+/// the smallest of theirs, which is on the safe side.
+struct AlphaSlope {
+  std::string label;
+  std::size_t n = 0;
+  double slope = 0;
+  double se = kInfinity;
+  double df = 0;
+  double span = 0;  ///< ln(largest N / smallest N)
+};
+
+std::vector<AlphaSlope> alpha_slopes(const GatingAnalysis& a) {
+  std::map<std::string, std::vector<const AlphaOptimum*>> families;
+  for (const AlphaOptimum& o : a.optima) {
+    if (o.status == "determined")
+      families[a.blocks[o.block].architecture + " " + o.gate].push_back(&o);
+  }
+  std::vector<AlphaSlope> slopes;
+  for (const auto& [label, optima] : families) {
+    double w = 0;
+    double wx = 0;
+    double wy = 0;
+    double low = kInfinity;
+    double high = -kInfinity;
+    AlphaSlope s{.label = label, .n = optima.size(), .df = kInfinity};
+    const auto ln_n = [&](const AlphaOptimum* o) {
+      return std::log(static_cast<double>(a.blocks[o->block].n_parameters));
+    };
+    for (const AlphaOptimum* o : optima) {
+      const double weight = 1 / (o->se * o->se);
+      w += weight;
+      wx += weight * ln_n(o);
+      wy += weight * o->alpha;
+      low = std::min(low, ln_n(o));
+      high = std::max(high, ln_n(o));
+      s.df = std::min(s.df, o->df);
+    }
+    if (!(high > low)) continue;
+    double sxx = 0;
+    double sxy = 0;
+    for (const AlphaOptimum* o : optima) {
+      const double weight = 1 / (o->se * o->se);
+      sxx += weight * (ln_n(o) - wx / w) * (ln_n(o) - wx / w);
+      sxy += weight * (ln_n(o) - wx / w) * (o->alpha - wy / w);
+    }
+    s.slope = sxy / sxx;
+    s.se = 1 / std::sqrt(sxx);
+    s.span = high - low;
+    slopes.push_back(std::move(s));
+  }
+  return slopes;
+}
+
+HypothesisResult alpha_moves(const GatingAnalysis& a) {
+  HypothesisResult h{.name = "H3",
+                     .statement = "the optimal alpha varies with model size",
+                     .measure = "slope of the optimal alpha on ln N"};
+  const std::size_t n_sizes = sizes_of(a).size();
+  const std::vector<AlphaSlope> slopes = alpha_slopes(a);
+  if (n_sizes < 2 || a.optima.empty()) {
+    h.reason = n_sizes < 2 ? "all trials have one model size: runs of other sizes are missing"
+                           : "no gate was run at more than one alpha: three or more are missing";
+    return h;
+  }
+  h.verdict = "indeterminate";
+  if (slopes.empty()) {
+    h.reason = only_one_seed(a) ? why_open(a)
+                                : "the optimal alpha is not determined at two sizes of one gate "
+                                  "(flat, on the edge, or fewer than three alphas)";
+    return h;
+  }
+  const auto k = static_cast<double>(slopes.size());
+  const AlphaSlope* best = nullptr;
+  double least = kInfinity;
+  double p_still = 0;
+  for (const AlphaSlope& s : slopes) {
+    const double p = student_two_sided_p(s.slope / s.se, s.df);
+    const Equivalence still = equivalence_test(s.slope, s.se, s.df, 0, kSmallestAlphaMove / s.span);
+    p_still = std::max(p_still, still.p);
+    h.details.push_back(
+        fmt::format("{}: {:+.3g} per e-fold of N from {} sizes (se {:.2g}, p {:.3g})", s.label,
+                    s.slope, s.n, s.se, p));
+    if (p < least) {
+      least = p;
+      best = &s;
+    }
+  }
+  h.effect = best->slope;
+  h.ci95 = student_interval(best->slope, best->se, best->df, 1 - kLevel / k);
+  h.p = std::min(1.0, k * least);
+  h.reason = "the interval of the slope allows both: more seeds, alphas or sizes";
+  if (h.p < kLevel) {
+    h.verdict = "supported";
+    h.reason = "the optimum moves with size in " + best->label;
+  } else if (p_still < kLevel) {
+    h.verdict = "contradicted";
+    h.reason =
+        fmt::format("over the sizes studied the optimum moves by less than {}", kSmallestAlphaMove);
+  }
+  return h;
+}
+
+/// The unweighted mean of independent means, with Welch and Satterthwaite's degrees of freedom.
+Gain average(const std::string& label, const std::vector<Gain>& parts) {
+  const auto n = static_cast<double>(parts.size());
+  Gain mean{.label = label};
+  double variance = 0;
+  double denominator = 0;
+  for (const Gain& g : parts) {
+    mean.estimate += g.estimate / n;
+    const double v = g.se * g.se / (n * n);
+    variance += v;
+    denominator += g.df >= 1 ? v * v / g.df : kInfinity;
+  }
+  mean.se = std::sqrt(variance);
+  if (std::isfinite(mean.se) && denominator > 0 && std::isfinite(denominator)) {
+    mean.df = variance * variance / denominator;
+  } else {
+    mean.se = kInfinity;
+  }
+  return mean;
+}
+
+Heterogeneity heterogeneity(const std::string& arm, const std::vector<Gain>& parts) {
+  Heterogeneity h;
+  if (parts.size() < 2 || std::any_of(parts.begin(), parts.end(), [](const Gain& g) {
+        return !(g.se > 0) || !std::isfinite(g.se);
+      })) {
+    return h;
+  }
+  h.arm = arm;
+  h.n = parts.size();
+  double w = 0;
+  double w2 = 0;
+  double fixed = 0;
+  for (const Gain& g : parts) {
+    const double weight = 1 / (g.se * g.se);
+    w += weight;
+    w2 += weight * weight;
+    fixed += weight * g.estimate;
+  }
+  fixed /= w;
+  for (const Gain& g : parts) {
+    h.q += (g.estimate - fixed) * (g.estimate - fixed) / (g.se * g.se);
+  }
+  const double df = static_cast<double>(parts.size() - 1);
+  // Chi-squared with df degrees of freedom is F with infinitely many in the denominator.
+  h.p = fisher_upper_p(h.q / df, df, 1e9);
+  h.i2 = h.q > df ? (h.q - df) / h.q : 0;
+  h.tau2 = std::max(0.0, (h.q - df) / (w - w2 / w));
+  double total = 0;
+  for (const Gain& g : parts) {
+    const double weight = 1 / (g.se * g.se + h.tau2);
+    total += weight;
+    h.mean += weight * g.estimate;
+  }
+  h.mean /= total;
+  return h;
+}
+
+/// label -> architecture -> gains at its sizes.
+using ArmsByArchitecture = std::map<std::string, std::map<std::string, std::vector<Gain>>>;
+
+HypothesisResult benefit_in_every_architecture(const GatingAnalysis& a, Heterogeneity& between) {
+  HypothesisResult h{.name = "H4",
+                     .statement = "the benefit generalises across architectures",
+                     .measure =
+                         "smallest over architectures of the mean relative reduction of the "
+                         "loss"};
+  std::set<std::string> architectures;
+  ArmsByArchitecture all;
+  for (const ArmComparison& c : a.comparisons) {
+    const std::string& architecture = a.blocks[c.block].architecture;
+    architectures.insert(architecture);
+    if (tested(c)) all[c.label][architecture].push_back(*benefit_of(c));
+  }
+  if (architectures.size() < 2) {
+    h.reason = "all compared trials have model.arch=" +
+               (architectures.empty() ? "?" : *architectures.begin()) +
+               ": runs of another architecture are missing";
+    return h;
+  }
+  std::erase_if(all, [&](const auto& arm) { return arm.second.size() < architectures.size(); });
+  if (all.empty()) {
+    h.reason = "no gate (unit, form, alpha) was run in every architecture";
+    return h;
+  }
+  const auto k = static_cast<double>(all.size());
+  double least = kInfinity;
+  std::map<std::string, double>
+      p_none;  // by architecture: that no arm reaches the smallest benefit
+  for (const auto& [label, by_architecture] : all) {
+    std::vector<Gain> parts;
+    double p = 0;
+    for (const auto& [architecture, gains] : by_architecture) {
+      parts.push_back(average(architecture, gains));
+      p = std::max(p, parts.back().p_above(0));
+      double& none = p_none[architecture];
+      none = std::max(none, parts.back().p_below(kSmallestBenefit));
+    }
+    if (p >= least) continue;
+    least = p;
+    between = heterogeneity(label, parts);
+    const auto weakest =
+        std::min_element(parts.begin(), parts.end(),
+                         [](const Gain& x, const Gain& y) { return x.estimate < y.estimate; });
+    h.effect = weakest->estimate;
+    h.ci95 = student_interval(weakest->estimate, weakest->se, weakest->df, 1 - kLevel / k);
+    h.details.clear();
+    for (const Gain& g : parts) {
+      h.details.push_back(
+          fmt::format("{}: {}, {} {}", g.label, label, percent(g.estimate),
+                      range(student_interval(g.estimate, g.se, g.df, 1 - kLevel / k))));
+    }
+  }
+  h.p = std::min(1.0, k * least);
+  double none = 1;
+  for (const auto& [architecture, p] : p_none) none = std::min(none, p);
+  none = std::min(1.0, none * static_cast<double>(architectures.size()));
+  h.verdict = "indeterminate";
+  h.reason = why_open(a);
+  if (h.p < kLevel) {
+    h.verdict = "supported";
+    h.reason = "one gate lowers the loss in every architecture";
+  } else if (none < kLevel) {
+    h.verdict = "contradicted";
+    h.reason =
+        "in some architecture no common gate lowers the loss by " + percent(kSmallestBenefit);
+  }
+  return h;
+}
+
+/// Holm over the four; a support that does not survive is taken back.
+void adjust(std::vector<HypothesisResult>& hypotheses) {
+  std::vector<double> p;
+  for (const HypothesisResult& h : hypotheses) p.push_back(h.verdict == "not_tested" ? 1 : h.p);
+  const std::vector<double> adjusted = holm(p);
+  for (std::size_t i = 0; i < hypotheses.size(); ++i) {
+    HypothesisResult& h = hypotheses[i];
+    h.p_holm = adjusted[i];
+    if (h.verdict == "supported" && !(h.p_holm < kLevel)) {
+      h.verdict = "indeterminate";
+      h.reason += fmt::format(
+          ", but not after Holm's adjustment over the four hypotheses (p {:.3g})", h.p_holm);
+    }
+  }
+}
+
+void choose_scenario(GatingConclusions& c) {
+  const HypothesisResult& benefit = c.hypotheses[0];
+  const HypothesisResult& saving = c.hypotheses[1];
+  if (benefit.verdict == "not_tested" || saving.verdict == "not_tested") {
+    c.scenario_reason = "H1 or H2 was not tested";
+    return;
+  }
+  const auto at_least = [&](double least_benefit, double least_saving) {
+    return benefit.ci95.low >= least_benefit && saving.ci95.low >= least_saving;
+  };
+  if (benefit.verdict == "contradicted" || saving.verdict == "contradicted") {
+    c.scenario = "worst";
+    c.scenario_reason = benefit.verdict == "contradicted" ? benefit.reason : saving.reason;
+  } else if (at_least(0.02, 0.10)) {
+    c.scenario = "best";
+    c.scenario_reason = "the intervals lie above 2 % benefit and 10 % saving";
+  } else if (at_least(0.01, 0.05)) {
+    c.scenario = "expected";
+    c.scenario_reason = "the intervals lie above 1 % benefit and 5 % saving";
+  } else {
+    c.scenario_reason = fmt::format("benefit {}, saving {}: no scenario's bounds are met",
+                                    range(benefit.ci95), range(saving.ci95));
+  }
+}
+
+}  // namespace
+
+GatingConclusions conclude(const GatingAnalysis& a) {
+  GatingConclusions c;
+  c.hypotheses.push_back(benefit_at_every_size(a));
+  c.hypotheses.push_back(efficiency_at_the_largest(a));
+  c.hypotheses.push_back(alpha_moves(a));
+  c.hypotheses.push_back(benefit_in_every_architecture(a, c.heterogeneity));
+  adjust(c.hypotheses);
+  choose_scenario(c);
+  return c;
+}
+
+}  // namespace pg::post
