@@ -12,6 +12,7 @@
 #include "base/files.hpp"
 #include "base/version.hpp"
 #include "config/command_line.hpp"
+#include "postprocess/analysis_command.hpp"
 #include "postprocess/plots/plots.hpp"
 #include "postprocess/report/checkpoints.hpp"
 #include "postprocess/report/run_status.hpp"
@@ -81,6 +82,17 @@ void write_report(const Work& work, const std::string& plot_problem) {
 }
 
 pg::ExitCode fit_command(const Arguments& arguments) {
+  const std::string kind = analysis_kind(arguments.run_directory);
+  if (kind == "gating" || kind == "model_size") {
+    if (!arguments.where.empty()) {
+      pg::throw_settings("--where with analysis.kind: " + kind, "all arms of the run",
+                         "leave --where out");
+    }
+    return compare_runs({.runs = {arguments.run_directory},
+                         .kind = kind,
+                         .allow_mixed = false,
+                         .format = arguments.format});
+  }
   const Work work = analyse(arguments);
   const std::string plot_problem = try_plots(work);
   write_report(work, plot_problem);
@@ -187,6 +199,17 @@ int main(int argc, char** argv) {
   CLI::App* verify = on_places("verify", "read every byte; 65 if one is damaged", "PLACE");
   CLI::App* diff = on_places("diff", "what differs between two; 1 if anything does", "FILE");
   diff->get_option("FILE")->expected(2);
+  ComparisonRequest comparison;
+  CLI::App* compare =
+      app.add_subcommand("compare", "compare the arms of one or more runs; write JSON and text");
+  compare->add_option("RUN_DIR", comparison.runs, "run directories, pooled")->required();
+  compare->add_option("--kind", comparison.kind, "default: analysis.kind of the first study.yaml")
+      ->check(CLI::IsMember({"gating", "model_size"}));
+  compare->add_flag("--allow-mixed", comparison.allow_mixed,
+                    "accept trials of different programs, processors, corpora or modes");
+  compare->add_option("--format", comparison.format, "text or json")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
   for (CLI::App* sub : {fit, plot, report}) add_where(sub);
   for (CLI::App* sub : {fit, status}) add_format(sub);
   add_table_options(*fit, arguments.table, "RUN_DIR");
@@ -200,6 +223,7 @@ int main(int argc, char** argv) {
     if (plot->parsed()) code = plot_command(arguments);
     if (report->parsed()) code = report_command(arguments);
     if (status->parsed()) code = status_command(arguments);
+    if (compare->parsed()) code = compare_runs(comparison);
     if (ls->parsed() || verify->parsed()) code = list_generations(arguments, verify->parsed());
     if (diff->parsed()) return diff_command(arguments);
     return static_cast<int>(code);
