@@ -193,12 +193,6 @@ ArmComparison compare(const GatingAnalysis& a, std::size_t block, std::size_t an
     c.equivalence = equivalence_test(c.test, a.table.analysis.equivalence_margin);
     compare_costs(pairs, c);
   }
-  if (c.status == "ok" && c.test.df >= 1) {
-    c.effect = hedges_g_paired(x, y);
-    const double sd = c.test.se * std::sqrt(n);
-    c.detectable = minimum_detectable_effect(sd, pairs.rows.size());
-    for (SeedsNeeded& s : c.needed) s.seeds = values_needed(s.effect, sd);
-  }
   return c;
 }
 
@@ -336,7 +330,7 @@ void require_an_anchor(const GatingAnalysis& a) {
 
 }  // namespace
 
-GatingAnalysis analyse_gating(TrialTable table) {
+GatingAnalysis compare_arms(TrialTable table) {
   GatingAnalysis a;
   a.table = std::move(table);
   a.anchor = a.table.analysis.anchor;
@@ -375,6 +369,19 @@ GatingAnalysis analyse_gating(TrialTable table) {
   a.optima = find_alpha_optima(a);
   a.best = find_best(a);
   a.alpha_zero = match_alpha_zero(a);
+  return a;
+}
+
+GatingAnalysis analyse_gating(TrialTable table) {
+  GatingAnalysis a = compare_arms(std::move(table));
+  for (ArmComparison& c : a.comparisons) {
+    if (c.status != "ok" || c.test.df < 1) continue;
+    const std::vector<double> zero(c.differences.size(), 0.0);
+    c.effect = hedges_g_paired(c.differences, zero);
+    const double sd = c.test.se * std::sqrt(static_cast<double>(c.differences.size()));
+    c.detectable = minimum_detectable_effect(sd, c.differences.size());
+    for (SeedsNeeded& s : c.needed) s.seeds = values_needed(s.effect, sd);
+  }
   return a;
 }
 

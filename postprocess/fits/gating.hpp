@@ -121,7 +121,11 @@ struct GatingAnalysis {
   std::vector<std::string> warnings;
 };
 
-/// Throws InvalidInput (data) where no block holds the anchor, naming the gates there are.
+/// Everything that the conclusions need: all but effect sizes and power of the comparisons. Throws
+/// InvalidInput (data) where no block holds the anchor, naming the gates there are.
+GatingAnalysis compare_arms(TrialTable table);
+
+/// compare_arms, and Hedges g, the detectable effect and the seeds needed.
 GatingAnalysis analyse_gating(TrialTable table);
 
 }  // namespace pg::post
