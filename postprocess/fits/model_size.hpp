@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "postprocess/fits/law.hpp"
@@ -29,9 +30,8 @@ struct SizeTrial {
   std::string arch;
   std::int64_t d_model = 0;
   std::int64_t n_layers = 0;
-  std::int64_t sequence_length = 0;
-  std::int64_t batch = 0;
-  double lr = 0;
+  /// (path, value) of all settings but the seed: what repetitions must share.
+  std::vector<std::pair<std::string, std::string>> settings;
   std::string corpus_sha256;
   std::uint64_t seed = 0;
   std::int64_t n_parameters = 0;
@@ -166,8 +166,8 @@ struct ModelSizeAnalysis {
 };
 
 /// Data that do not determine something give a status or a word, never a throw. Trials of one
-/// configuration that differ in batch, learning rate, sequence length, tokens or corpus are no
-/// repetitions: InvalidInput (data) naming two of them.
+/// configuration that differ in any setting but the seed are no repetitions: InvalidInput (data)
+/// naming two of them and the setting.
 ModelSizeAnalysis fit_model_size(std::vector<SizeTrial> trials, std::uint64_t bootstrap_seed = 1);
 
 /// What the sources predict, judged by the fits.
