@@ -83,10 +83,8 @@ ExitCode fit_grid_command(const TableArguments& arguments) {
   weigh_exponent(results, plan, fit);
   const Assessment assessment = assess(results, fit);
   fmt::print("{}", arguments.json ? fit_json(results, fit, assessment) : fit_text(fit, assessment));
-  const bool clean = assessment.coverage.excluded.empty() && fit.headline().ok() &&
-                     std::all_of(assessment.warnings.begin(), assessment.warnings.end(),
-                                 [](const Warning& w) { return w.code == "from_table"; });
-  return arguments.strict && !clean ? ExitCode::bad_data : ExitCode::done;
+  return arguments.strict && !nothing_in_doubt(fit, assessment) ? ExitCode::bad_data
+                                                                : ExitCode::done;
 }
 
 }  // namespace pg::post

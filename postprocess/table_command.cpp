@@ -38,6 +38,7 @@ void add_table_options(CLI::App& fit, TableArguments& arguments, const std::stri
                      "list: what there is")
           ->type_name("LAW");
   model->excludes(fit.get_option(run_directory));
+  model->excludes(fit.get_option("--allow-mixed"));
   std::vector<CLI::Option*> options = {
       fit.add_option("--csv", arguments.csv, "the table, with a header row")->type_name("FILE"),
       fit.add_option("--x", arguments.x, "column of each variable, comma-separated")
@@ -60,11 +61,13 @@ void add_table_options(CLI::App& fit, TableArguments& arguments, const std::stri
       fit.add_option("--predict", arguments.predict, "print y here; may be repeated")
           ->type_name("X[,X2]")
           ->expected(1)
-          ->take_all(),
+          ->take_all()
+          ->allow_extra_args(false),
       fit.add_option("--test", arguments.tests, "test a parameter's value; may be repeated")
           ->type_name("PARAM=VALUE")
           ->expected(1)
-          ->take_all(),
+          ->take_all()
+          ->allow_extra_args(false),
       fit.add_option("--margin", arguments.margin, "of the equivalence tests of --test")
           ->check(CLI::PositiveNumber),
       fit.add_option("--bootstrap", arguments.bootstrap,
@@ -81,8 +84,6 @@ void add_table_options(CLI::App& fit, TableArguments& arguments, const std::stri
       fit.add_option("--grid", arguments.grid,
                      "batch_scaling, a table of optima: the learning rates they were chosen from")
           ->type_name("LR,..."),
-      fit.add_flag("--strict", arguments.strict,
-                   "65 if anything is in doubt: a status, a warning, a row left out"),
   };
   for (CLI::Option* option : options) option->needs(model);
   fit.get_option("--margin")->needs(fit.get_option("--test"));

@@ -31,8 +31,9 @@ struct TableArguments {
   bool json = false;
 };
 
-/// Adds the options of a table to `fit`; each is refused without --model. `run_directory` is the
-/// name of the option that --model excludes.
+/// Adds the options of a table to `fit`, which has --where, --strict and --allow-mixed already;
+/// each is refused without --model. `run_directory` is the name of the option that --model
+/// excludes.
 void add_table_options(CLI::App& fit, TableArguments& arguments, const std::string& run_directory);
 
 /// Prints the fit of a table, or the registry for the model "list". bad_data under `strict` unless

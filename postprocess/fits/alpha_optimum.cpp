@@ -71,7 +71,11 @@ void locate(const std::vector<Point>& points, AlphaOptimum& o) {
   const double v22 = fit->covariance(at + 1, at + 1);
   const double v12 = fit->covariance(at, at + 1);
   o.df = fit->df;
-  o.curvature = b2;
+  double level = 0;
+  for (std::size_t seed = 0; seed < at; ++seed) {
+    level += fit->coefficients[seed] / static_cast<double>(at);
+  }
+  o.parabola = AlphaParabola{centre, level, b1, b2};
   o.curvature_p = student_upper_p(b2 / std::sqrt(v22), o.df);
   o.misfit_p = misfit(points, o.alphas, *fit);
   const double half = (o.alphas.back() - o.alphas.front()) / 2;
@@ -113,6 +117,11 @@ void locate(const std::vector<Point>& points, AlphaOptimum& o) {
 
 }  // namespace
 
+double AlphaParabola::at(double alpha) const {
+  const double u = alpha - centre;
+  return level + slope * u + curvature * u * u;
+}
+
 std::vector<AlphaOptimum> find_alpha_optima(const GatingAnalysis& a) {
   std::vector<AlphaOptimum> optima;
   for (std::size_t block = 0; block < a.blocks.size(); ++block) {
@@ -124,7 +133,7 @@ std::vector<AlphaOptimum> find_alpha_optima(const GatingAnalysis& a) {
       const bool diverged = std::any_of(rows.begin(), rows.end(),
                                         [&](std::size_t r) { return a.table.rows[r].diverged(); });
       if (!alpha || diverged) continue;
-      auto& list = points[value_at(settings, "gate.unit") + " " + value_at(settings, "gate.form")];
+      auto& list = points[gate_of(a.arms[i])];
       for (const std::size_t r : rows) {
         const TrialRow& row = a.table.rows[r];
         if (row.usable()) list.push_back({*alpha, row.seed, row.loss});

@@ -25,11 +25,6 @@ bool is_gate_path(const std::string& path) {
   return path.starts_with("gate.");
 }
 
-std::string gate_of(const Arm& arm) {
-  const std::string unit = value_at(arm.settings, kUnitPath);
-  return unit == kVanilla ? "vanilla gelu" : unit + " " + value_at(arm.settings, kFormPath);
-}
-
 std::optional<double> alpha_of(const Arm& arm) {
   return parse_real(value_at(arm.settings, kAlphaPath));  // "unused": nothing
 }
@@ -164,6 +159,7 @@ ArmComparison compare(const GatingAnalysis& a, std::size_t block, std::size_t an
   ArmComparison c;
   c.block = block;
   c.arm = arm;
+  c.anchor = anchor;
   c.label = arm_label(a.arms[arm]);
   c.gate = gate_of(a.arms[arm]);
   c.alpha = alpha_of(a.arms[arm]);
@@ -329,6 +325,11 @@ void require_an_anchor(const GatingAnalysis& a) {
 }
 
 }  // namespace
+
+std::string gate_of(const Arm& arm) {
+  const std::string unit = value_at(arm.settings, kUnitPath);
+  return unit == kVanilla ? "vanilla gelu" : unit + " " + value_at(arm.settings, kFormPath);
+}
 
 GatingAnalysis compare_arms(TrialTable table) {
   GatingAnalysis a;

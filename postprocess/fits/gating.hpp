@@ -26,6 +26,7 @@ struct SeedsNeeded {
 struct ArmComparison {
   std::size_t block = 0;
   std::size_t arm = 0;          ///< into GatingAnalysis::arms
+  std::size_t anchor = 0;       ///< the same
   std::string label;            ///< the gate: "paglu self_gate alpha=0.5"
   std::string gate;             ///< unit and form: "paglu self_gate"
   std::optional<double> alpha;  ///< nothing for a gelu
@@ -51,6 +52,15 @@ struct ArmComparison {
   std::vector<double> log_seconds;
 };
 
+/// loss = level + slope u + curvature u^2 with u = alpha - centre; level is the mean over seeds.
+struct AlphaParabola {
+  double centre = 0;
+  double level = 0;
+  double slope = 0;
+  double curvature = 0;
+  [[nodiscard]] double at(double alpha) const;
+};
+
 /// Where the loss is lowest along alpha, for one unit and form of one block: the vertex of
 /// loss = seed + b1 alpha + b2 alpha^2 through all fixed-alpha arms, with Fieller's interval.
 struct AlphaOptimum {
@@ -66,8 +76,8 @@ struct AlphaOptimum {
   double se = 0;  ///< delta method
   double df = 0;
   Interval ci95 = {};
-  double curvature = 0;            ///< b2
-  double curvature_p = 1;          ///< one-sided, against b2 <= 0
+  std::optional<AlphaParabola> parabola;  ///< nothing: fewer than three alphas, or no error
+  double curvature_p = 1;                 ///< one-sided, against a curvature <= 0
   std::optional<double> misfit_p;  ///< of the quadratic against a free value per alpha; 4+ alphas
 };
 
@@ -107,6 +117,9 @@ struct AlphaZeroMatch {
   };
   std::vector<Entry> entries;
 };
+
+/// Unit and form of an arm: "paglu self_gate", or "vanilla gelu".
+std::string gate_of(const Arm& arm);
 
 struct GatingAnalysis {
   TrialTable table;

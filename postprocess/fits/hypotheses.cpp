@@ -9,7 +9,8 @@
 #include <optional>
 #include <set>
 
-#include "base/text.hpp"
+#include "postprocess/fits/exponent.hpp"
+#include "postprocess/stats/known_variances.hpp"
 
 namespace pg::post {
 namespace {
@@ -18,24 +19,19 @@ constexpr double kLevel = 0.05;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 /// An estimate that is better the larger it is, with its error.
-struct Gain {
+struct Gain : Measured {
   std::string label;
-  double estimate = 0;
-  double se = kInfinity;
-  double df = 0;
-  /// Of gain <= 0 and of gain >= limit, one-sided.
+  /// Of gain <= limit and of gain >= limit, one-sided.
   [[nodiscard]] double p_above(double limit) const {
-    return df >= 1 && se > 0 && std::isfinite(se) ? student_upper_p((estimate - limit) / se, df)
-                                                  : 1;
+    return has_error() ? student_upper_p((estimate - limit) / se, df) : 1;
   }
   [[nodiscard]] double p_below(double limit) const {
-    return df >= 1 && se > 0 && std::isfinite(se) ? student_upper_p((limit - estimate) / se, df)
-                                                  : 1;
+    return has_error() ? student_upper_p((limit - estimate) / se, df) : 1;
   }
 };
 
 Gain negative(const std::string& label, const MeanTest& test) {
-  return {label, -test.estimate, test.se, test.df};
+  return {{-test.estimate, test.se, test.df}, label};
 }
 
 /// The arm that speaks for a set, and what choosing it costs.
@@ -102,12 +98,20 @@ std::optional<Gain> saving_of(const ArmComparison& c) {
   return negative(c.label, mean_test(c.log_flops));
 }
 
-std::set<std::int64_t> sizes_of(const GatingAnalysis& a) {
-  std::set<std::int64_t> sizes;
+/// The sizes of each architecture that has an anchor.
+std::map<std::string, std::set<std::int64_t>> sizes_of(const GatingAnalysis& a) {
+  std::map<std::string, std::set<std::int64_t>> sizes;
   for (const GatingBlock& b : a.blocks) {
-    if (b.has_anchor) sizes.insert(b.n_parameters);
+    if (b.has_anchor) sizes[b.architecture].insert(b.n_parameters);
   }
   return sizes;
+}
+
+/// The most sizes that one architecture was run at.
+std::size_t count_sizes(const GatingAnalysis& a) {
+  std::size_t most = 0;
+  for (const auto& [architecture, sizes] : sizes_of(a)) most = std::max(most, sizes.size());
+  return most;
 }
 
 bool only_one_seed(const GatingAnalysis& a) {
@@ -122,56 +126,83 @@ std::string why_open(const GatingAnalysis& a) {
              : "the intervals allow both: more seeds (see the power table)";
 }
 
+/// A gain in every one of several configurations: an intersection-union test. The configuration
+/// with the smallest gain gives effect and interval.
+struct EveryBlock {
+  double p = 0;
+  double p_none = 1;  ///< that in some configuration no arm reaches the smallest expected gain
+  double effect = kInfinity;
+  Interval ci95 = {-kInfinity, kInfinity};
+  std::string weakest;
+  std::vector<std::string> details;
+  [[nodiscard]] bool any() const { return !weakest.empty(); }
+};
+
+/// `shown` turns a gain into the share that is printed.
+EveryBlock in_every_block(const GatingAnalysis& a, const std::vector<std::size_t>& blocks,
+                          GainOf gain_of, double smallest, double (*shown)(double)) {
+  EveryBlock all;
+  for (const std::size_t b : blocks) {
+    const std::vector<Gain> gains = gains_in(a, b, gain_of);
+    const Spokesman s = choose(gains, smallest);
+    all.p = std::max(all.p, s.p);
+    all.p_none = std::min(all.p_none, s.p_small);
+    const std::string& label = a.blocks[b].label;
+    if (s.gain == nullptr) {
+      all.details.push_back(label + ": no arm could be tested");
+      continue;
+    }
+    const Interval ci = {shown(s.ci95.low), shown(s.ci95.high)};
+    all.details.push_back(fmt::format("{}: {}, {} {}, p {:.3g}", label, s.gain->label,
+                                      percent(shown(s.gain->estimate)), range(ci), s.p));
+    if (shown(s.gain->estimate) < all.effect) {
+      all.effect = shown(s.gain->estimate);
+      all.ci95 = ci;
+      all.weakest = label;
+    }
+  }
+  all.p_none = std::min(1.0, all.p_none * static_cast<double>(blocks.size()));
+  return all;
+}
+
+void take(const EveryBlock& all, const GatingAnalysis& a, HypothesisResult& h) {
+  h.effect = all.effect;
+  h.ci95 = all.ci95;
+  h.p = all.p;
+  h.details = all.details;
+  h.verdict = "indeterminate";
+  h.reason = why_open(a);
+}
+
 HypothesisResult benefit_at_every_size(const GatingAnalysis& a) {
   HypothesisResult h{.name = "H1",
                      .statement = "paGating benefits are maintained across scales",
                      .measure = "smallest over sizes of the relative reduction of the loss"};
-  const std::size_t n_sizes = sizes_of(a).size();
-  double p = 0;
-  double least = kInfinity;
-  double p_none = 1;
-  std::size_t n_blocks = 0;
-  std::string weakest;
+  std::vector<std::size_t> blocks;
   for (std::size_t b = 0; b < a.blocks.size(); ++b) {
-    if (!a.blocks[b].has_anchor) continue;
-    ++n_blocks;
-    const std::vector<Gain> gains = gains_in(a, b, benefit_of);
-    const Spokesman s = choose(gains, kSmallestBenefit);
-    p = std::max(p, s.p);
-    if (s.gain == nullptr) {
-      h.details.push_back(a.blocks[b].label + ": no arm could be tested");
-      continue;
-    }
-    p_none = std::min(p_none, s.p_small);
-    h.details.push_back(fmt::format("{}: {}, {} {}, p {:.3g}", a.blocks[b].label, s.gain->label,
-                                    percent(s.gain->estimate), range(s.ci95), s.p));
-    if (s.gain->estimate < least) {
-      least = s.gain->estimate;
-      h.ci95 = s.ci95;
-      weakest = a.blocks[b].label;
-    }
+    if (a.blocks[b].has_anchor) blocks.push_back(b);
   }
-  if (n_sizes < 2) {
-    h.reason =
-        "all trials have one model size: runs of other sizes (model.d_model, "
-        "model.n_layers), three in all, are missing";
+  const EveryBlock all =
+      in_every_block(a, blocks, benefit_of, kSmallestBenefit, [](double gain) { return gain; });
+  const std::size_t n_sizes = count_sizes(a);
+  if (n_sizes < 2 || !all.any()) {
+    h.details = all.details;
+    h.reason = n_sizes < 2 ? "no architecture was run at two model sizes: runs of other sizes "
+                             "(model.d_model, model.n_layers), three in all, are missing"
+                           : "no arm could be tested";
     return h;
   }
-  h.effect = std::isfinite(least) ? least : 0;
-  h.p = p;
-  p_none = std::min(1.0, p_none * static_cast<double>(n_blocks));
-  h.verdict = "indeterminate";
-  h.reason = why_open(a);
-  if (p < kLevel && n_sizes < kFewestSizes) {
+  take(all, a, h);
+  if (all.p < kLevel && n_sizes < kFewestSizes) {
     h.reason = fmt::format("a benefit at each of {} sizes, but the protocol asks for {} or more",
                            n_sizes, kFewestSizes);
-  } else if (p < kLevel) {
+  } else if (all.p < kLevel) {
     h.verdict = "supported";
     h.reason = fmt::format("a benefit at each of {} sizes", n_sizes);
-  } else if (p_none < kLevel) {
+  } else if (all.p_none < kLevel) {
     h.verdict = "contradicted";
     h.reason = fmt::format("at some size no arm lowers the loss by {} (smallest benefit at {})",
-                           percent(kSmallestBenefit), weakest);
+                           percent(kSmallestBenefit), all.weakest);
   }
   return h;
 }
@@ -182,90 +213,76 @@ HypothesisResult efficiency_at_the_largest(const GatingAnalysis& a) {
                      .measure =
                          "relative saving of FLOP (6 N per token) to the same validation "
                          "loss at the largest size"};
-  const std::set<std::int64_t> sizes = sizes_of(a);
-  if (sizes.size() < 2) {
-    h.reason = "all trials have one model size: runs of a larger one are missing";
-    return h;
-  }
-  std::vector<Gain> gains;
+  const auto sizes = sizes_of(a);
+  std::vector<std::size_t> largest;
   for (std::size_t b = 0; b < a.blocks.size(); ++b) {
-    if (!a.blocks[b].has_anchor || a.blocks[b].n_parameters != *sizes.rbegin()) continue;
-    for (Gain& g : gains_in(a, b, saving_of)) {
-      g.label = a.blocks[b].label + ": " + g.label;
-      gains.push_back(std::move(g));
+    const GatingBlock& block = a.blocks[b];
+    if (!block.has_anchor) continue;
+    const auto& of_architecture = sizes.at(block.architecture);
+    if (of_architecture.size() > 1 && block.n_parameters == *of_architecture.rbegin()) {
+      largest.push_back(b);
     }
   }
-  const double smallest = -std::log(1 - kSmallestSaving);
-  const Spokesman s = choose(gains, smallest);
-  if (s.gain == nullptr) {
+  if (largest.empty()) {
+    h.reason = "no architecture was run at two model sizes: runs of a larger one are missing";
+    return h;
+  }
+  const EveryBlock all = in_every_block(a, largest, saving_of, -std::log(1 - kSmallestSaving),
+                                        [](double gain) { return 1 - std::exp(-gain); });
+  if (!all.any()) {
     h.reason = "at the largest size no arm has validation curves that reach its anchor's loss";
     return h;
   }
-  const auto saving = [](double log_gain) { return 1 - std::exp(-log_gain); };
-  h.effect = saving(s.gain->estimate);
-  h.ci95 = {saving(s.ci95.low), saving(s.ci95.high)};
-  h.p = s.p;
-  h.details.push_back(fmt::format("{}: {} {}", s.gain->label, percent(h.effect), range(h.ci95)));
-  h.verdict = "indeterminate";
-  h.reason = why_open(a);
-  if (s.p < kLevel) {
+  take(all, a, h);
+  if (all.p < kLevel) {
     h.verdict = "supported";
     h.reason = "a saving at the largest size";
-  } else if (s.p_small < kLevel) {
+  } else if (all.p_none < kLevel) {
     h.verdict = "contradicted";
-    h.reason = "at the largest size no arm saves " + percent(kSmallestSaving);
+    h.reason = fmt::format("at the largest size no arm saves {} (smallest saving at {})",
+                           percent(kSmallestSaving), all.weakest);
   }
   return h;
 }
 
-/// Weighted slope of alpha* on ln N. The optima are independent and their errors estimated: df is
-/// the smallest of theirs, which is on the safe side.
-struct AlphaSlope {
+/// The optima are independent and their errors estimated: where these explain the scatter about the
+/// line, df is the smallest of theirs, which is on the safe side.
+struct AlphaSlope : Measured {
   std::string label;
   std::size_t n = 0;
-  double slope = 0;
-  double se = kInfinity;
-  double df = 0;
   double span = 0;  ///< ln(largest N / smallest N)
 };
 
 std::vector<AlphaSlope> alpha_slopes(const GatingAnalysis& a) {
   std::map<std::string, std::vector<const AlphaOptimum*>> families;
   for (const AlphaOptimum& o : a.optima) {
-    if (o.status == "determined")
+    if (o.status == "determined") {
       families[a.blocks[o.block].architecture + " " + o.gate].push_back(&o);
+    }
   }
   std::vector<AlphaSlope> slopes;
   for (const auto& [label, optima] : families) {
-    double w = 0;
-    double wx = 0;
-    double wy = 0;
-    double low = kInfinity;
-    double high = -kInfinity;
-    AlphaSlope s{.label = label, .n = optima.size(), .df = kInfinity};
-    const auto ln_n = [&](const AlphaOptimum* o) {
-      return std::log(static_cast<double>(a.blocks[o->block].n_parameters));
-    };
+    std::vector<double> ln_n;
+    std::vector<double> alpha;
+    std::vector<double> variances;
+    double df = kInfinity;
     for (const AlphaOptimum* o : optima) {
-      const double weight = 1 / (o->se * o->se);
-      w += weight;
-      wx += weight * ln_n(o);
-      wy += weight * o->alpha;
-      low = std::min(low, ln_n(o));
-      high = std::max(high, ln_n(o));
-      s.df = std::min(s.df, o->df);
+      ln_n.push_back(std::log(static_cast<double>(a.blocks[o->block].n_parameters)));
+      alpha.push_back(o->alpha);
+      variances.push_back(o->se * o->se);
+      df = std::min(df, o->df);
     }
-    if (!(high > low)) continue;
-    double sxx = 0;
-    double sxy = 0;
-    for (const AlphaOptimum* o : optima) {
-      const double weight = 1 / (o->se * o->se);
-      sxx += weight * (ln_n(o) - wx / w) * (ln_n(o) - wx / w);
-      sxy += weight * (ln_n(o) - wx / w) * (o->alpha - wy / w);
-    }
-    s.slope = sxy / sxx;
-    s.se = 1 / std::sqrt(sxx);
-    s.span = high - low;
+    const auto fit = fit_known_variances(ln_n, alpha, variances);
+    if (!fit) continue;  // one size only
+    const bool scattered = fit->p < kMisfitLevel;
+    AlphaSlope s;
+    s.label = label;
+    s.n = optima.size();
+    s.estimate = scattered ? fit->between_slope : fit->line.slope;
+    s.se = scattered ? fit->between_slope_se : fit->slope_se_absolute;
+    s.df = scattered ? static_cast<double>(s.n) - 2 : df;
+    const auto [low, high] = std::minmax_element(ln_n.begin(), ln_n.end());
+    s.span = *high - *low;
     slopes.push_back(std::move(s));
   }
   return slopes;
@@ -275,11 +292,12 @@ HypothesisResult alpha_moves(const GatingAnalysis& a) {
   HypothesisResult h{.name = "H3",
                      .statement = "the optimal alpha varies with model size",
                      .measure = "slope of the optimal alpha on ln N"};
-  const std::size_t n_sizes = sizes_of(a).size();
+  const std::size_t n_sizes = count_sizes(a);
   const std::vector<AlphaSlope> slopes = alpha_slopes(a);
   if (n_sizes < 2 || a.optima.empty()) {
-    h.reason = n_sizes < 2 ? "all trials have one model size: runs of other sizes are missing"
-                           : "no gate was run at more than one alpha: three or more are missing";
+    h.reason = n_sizes < 2
+                   ? "no architecture was run at two model sizes: runs of others are missing"
+                   : "no gate was run at more than one alpha: three or more are missing";
     return h;
   }
   h.verdict = "indeterminate";
@@ -294,19 +312,20 @@ HypothesisResult alpha_moves(const GatingAnalysis& a) {
   double least = kInfinity;
   double p_still = 0;
   for (const AlphaSlope& s : slopes) {
-    const double p = student_two_sided_p(s.slope / s.se, s.df);
-    const Equivalence still = equivalence_test(s.slope, s.se, s.df, 0, kSmallestAlphaMove / s.span);
+    const double p = student_two_sided_p(s.estimate / s.se, s.df);
+    const Equivalence still =
+        equivalence_test(s.estimate, s.se, s.df, 0, kSmallestAlphaMove / s.span);
     p_still = std::max(p_still, still.p);
     h.details.push_back(
         fmt::format("{}: {:+.3g} per e-fold of N from {} sizes (se {:.2g}, p {:.3g})", s.label,
-                    s.slope, s.n, s.se, p));
+                    s.estimate, s.n, s.se, p));
     if (p < least) {
       least = p;
       best = &s;
     }
   }
-  h.effect = best->slope;
-  h.ci95 = student_interval(best->slope, best->se, best->df, 1 - kLevel / k);
+  h.effect = best->estimate;
+  h.ci95 = student_interval(best->estimate, best->se, best->df, 1 - kLevel / k);
   h.p = std::min(1.0, k * least);
   h.reason = "the interval of the slope allows both: more seeds, alphas or sizes";
   if (h.p < kLevel) {
@@ -320,68 +339,10 @@ HypothesisResult alpha_moves(const GatingAnalysis& a) {
   return h;
 }
 
-/// The unweighted mean of independent means, with Welch and Satterthwaite's degrees of freedom.
-Gain average(const std::string& label, const std::vector<Gain>& parts) {
-  const auto n = static_cast<double>(parts.size());
-  Gain mean{.label = label};
-  double variance = 0;
-  double denominator = 0;
-  for (const Gain& g : parts) {
-    mean.estimate += g.estimate / n;
-    const double v = g.se * g.se / (n * n);
-    variance += v;
-    denominator += g.df >= 1 ? v * v / g.df : kInfinity;
-  }
-  mean.se = std::sqrt(variance);
-  if (std::isfinite(mean.se) && denominator > 0 && std::isfinite(denominator)) {
-    mean.df = variance * variance / denominator;
-  } else {
-    mean.se = kInfinity;
-  }
-  return mean;
-}
-
-Heterogeneity heterogeneity(const std::string& arm, const std::vector<Gain>& parts) {
-  Heterogeneity h;
-  if (parts.size() < 2 || std::any_of(parts.begin(), parts.end(), [](const Gain& g) {
-        return !(g.se > 0) || !std::isfinite(g.se);
-      })) {
-    return h;
-  }
-  h.arm = arm;
-  h.n = parts.size();
-  double w = 0;
-  double w2 = 0;
-  double fixed = 0;
-  for (const Gain& g : parts) {
-    const double weight = 1 / (g.se * g.se);
-    w += weight;
-    w2 += weight * weight;
-    fixed += weight * g.estimate;
-  }
-  fixed /= w;
-  for (const Gain& g : parts) {
-    h.q += (g.estimate - fixed) * (g.estimate - fixed) / (g.se * g.se);
-  }
-  const double df = static_cast<double>(parts.size() - 1);
-  // Chi-squared with df degrees of freedom is F with infinitely many in the denominator.
-  h.p = fisher_upper_p(h.q / df, df, 1e9);
-  h.i2 = h.q > df ? (h.q - df) / h.q : 0;
-  h.tau2 = std::max(0.0, (h.q - df) / (w - w2 / w));
-  double total = 0;
-  for (const Gain& g : parts) {
-    const double weight = 1 / (g.se * g.se + h.tau2);
-    total += weight;
-    h.mean += weight * g.estimate;
-  }
-  h.mean /= total;
-  return h;
-}
-
 /// label -> architecture -> gains at its sizes.
 using ArmsByArchitecture = std::map<std::string, std::map<std::string, std::vector<Gain>>>;
 
-HypothesisResult benefit_in_every_architecture(const GatingAnalysis& a, Heterogeneity& between) {
+HypothesisResult benefit_in_every_architecture(const GatingAnalysis& a, GatingConclusions& out) {
   HypothesisResult h{.name = "H4",
                      .statement = "the benefit generalises across architectures",
                      .measure =
@@ -413,14 +374,17 @@ HypothesisResult benefit_in_every_architecture(const GatingAnalysis& a, Heteroge
     std::vector<Gain> parts;
     double p = 0;
     for (const auto& [architecture, gains] : by_architecture) {
-      parts.push_back(average(architecture, gains));
+      const std::vector<Measured> measured(gains.begin(), gains.end());
+      parts.push_back({mean_of_independent(measured), architecture});
       p = std::max(p, parts.back().p_above(0));
       double& none = p_none[architecture];
       none = std::max(none, parts.back().p_below(kSmallestBenefit));
     }
     if (p >= least) continue;
     least = p;
-    between = heterogeneity(label, parts);
+    const std::vector<Measured> measured(parts.begin(), parts.end());
+    out.heterogeneity = heterogeneity(measured);
+    out.common_arm = label;
     const auto weakest =
         std::min_element(parts.begin(), parts.end(),
                          [](const Gain& x, const Gain& y) { return x.estimate < y.estimate; });
@@ -498,7 +462,7 @@ GatingConclusions conclude(const GatingAnalysis& a) {
   c.hypotheses.push_back(benefit_at_every_size(a));
   c.hypotheses.push_back(efficiency_at_the_largest(a));
   c.hypotheses.push_back(alpha_moves(a));
-  c.hypotheses.push_back(benefit_in_every_architecture(a, c.heterogeneity));
+  c.hypotheses.push_back(benefit_in_every_architecture(a, c));
   adjust(c.hypotheses);
   choose_scenario(c);
   return c;

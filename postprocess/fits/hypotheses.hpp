@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "postprocess/fits/gating.hpp"
+#include "postprocess/stats/heterogeneity.hpp"
 
 // The four hypotheses of the scaling protocol ("Paper 2") and its scenarios, decided by rule.
 //
@@ -14,20 +15,22 @@
 // two-sided at 1 - 0.05 / k (Bonferroni). p_holm is Holm's over the four hypotheses; one that was
 // not tested counts with p = 1.
 //
-// H1, benefit at every size: at each size p = k min p (one-sided, benefit > 0), and the largest p
-//   over sizes counts (intersection-union). Supported: p_holm < 0.05 at three or more sizes.
-//   Contradicted: at some size each arm's benefit is shown to lie below 1 %, the smallest that the
-//   protocol expects (largest one-sided p over arms, times the number of sizes, < 0.05).
-// H2, efficiency at larger sizes: the same at the largest size for the saving, smallest expected
-//   saving 5 %; two or more sizes must have been run.
+// H1, benefit at every size: in each configuration p = k min p (one-sided, benefit > 0), and the
+//   largest p counts (intersection-union). Supported: p_holm < 0.05, with three or more sizes of
+//   one architecture: different architectures of like size are no scale. Contradicted: in some
+//   configuration each arm's benefit is shown to lie below 1 %, the smallest that the protocol
+//   expects (largest one-sided p over arms, times the number of configurations, < 0.05).
+// H2, efficiency at larger sizes: the same for the saving at the largest size of each architecture
+//   that was run at two or more, smallest expected saving 5 %.
 // H3, optimal alpha moves with size: slope of alpha* on ln N, weighted by the errors of alpha*, per
-//   architecture, unit and form (k of them); two-sided. Contradicted: in each the whole move over
-//   the sizes studied is shown to be smaller than 0.1 (TOST).
+//   architecture, unit and form (k of them); two-sided. Where alpha* scatters about the line by
+//   more than its errors explain (p < kMisfitLevel), the error is that of the scatter (Paule and
+//   Mandel 1982), with n - 2 degrees of freedom; else the fewest of the alpha* count. Contradicted:
+//   in each the whole move over the sizes studied is shown to be smaller than 0.1 (TOST).
 // H4, benefit in every architecture: each arm that all architectures have, averaged over sizes per
 //   architecture; largest one-sided p over architectures, times the number k of such arms.
 //   Contradicted: in some architecture each of those arms is shown to bring less than 1 % (times
-//   the number of architectures). Cochran's Q, I^2 and tau^2 (DerSimonian and Laird 1986) of the
-//   arm.
+//   the number of architectures). Heterogeneity between architectures is that of the arm.
 // Everything else is indeterminate; not_tested says which runs are missing.
 
 namespace pg::post {
@@ -51,20 +54,10 @@ struct HypothesisResult {
   std::vector<std::string> details = {};  ///< one line per size, family or architecture
 };
 
-/// Between architectures.
-struct Heterogeneity {
-  std::string arm;  ///< empty: fewer than two architectures, or no error is known
-  std::size_t n = 0;
-  double q = 0;
-  double p = 1;
-  double i2 = 0;    ///< share of the scatter that is not error, 0 to 1
-  double tau2 = 0;  ///< variance between architectures
-  double mean = 0;  ///< random-effects mean benefit
-};
-
 struct GatingConclusions {
   std::vector<HypothesisResult> hypotheses;  ///< the four, in order
-  Heterogeneity heterogeneity;
+  std::string common_arm;       ///< whose benefits `heterogeneity` compares; empty: there is none
+  Heterogeneity heterogeneity;  ///< between architectures
   /// best: benefit >= 2 % and saving >= 10 % (lower ends of the intervals of H1 and H2);
   /// expected: >= 1 % and >= 5 %; worst: H1 or H2 contradicted (at some size no arm reaches 1 %, or
   /// at the largest none saves 5 %); else indeterminate. More than the protocol's upper bounds (5 %

@@ -138,23 +138,25 @@ void test_lack_of_fit(SizeLaw& law, const std::vector<const SizeConfiguration*>&
   law.lack_of_fit = {f, line->df, pure_df, fisher_upper_p(f, line->df, pure_df)};
 }
 
-void bootstrap_seeds(SizeLaw& law, const std::vector<const SizeConfiguration*>& points,
-                     const std::vector<double>& ln_n, const std::vector<SizeTrial>& trials,
-                     std::uint64_t seed) {
-  for (const SizeConfiguration* c : points) {
-    if (c->trials.size() < 2) return;
+void bootstrap_seeds(const ModelSizeAnalysis& analysis, std::uint64_t seed, std::size_t threads,
+                     SizeLaw& law) {
+  std::vector<double> ln_n;
+  for (const double n : law.n) ln_n.push_back(std::log(n));
+  std::vector<const std::vector<std::size_t>*> trials;
+  for (const std::size_t c : law.configurations) {
+    trials.push_back(&analysis.configurations[c].trials);
+    if (trials.back()->size() < 2) return;
   }
   const BootstrapSample sample =
-      run_bootstrap(kReplicates, 1, [&](std::uint64_t r) -> std::optional<Replicate> {
+      run_bootstrap(kReplicates, threads, [&](std::uint64_t r) -> std::optional<Replicate> {
         std::vector<double> y;
-        for (std::size_t k = 0; k < points.size(); ++k) {
-          const auto& members = points[k]->trials;
+        for (std::size_t k = 0; k < trials.size(); ++k) {
           double sum = 0;
           for (const std::size_t j :
-               resample_indices(members.size(), seed, r * points.size() + k)) {
-            sum += trials[members[j]].loss;
+               resample_indices(trials[k]->size(), seed, r * trials.size() + k)) {
+            sum += analysis.trials[(*trials[k])[j]].loss;
           }
-          y.push_back(sum / static_cast<double>(members.size()));
+          y.push_back(sum / static_cast<double>(trials[k]->size()));
         }
         const auto line = fit_line(ln_n, y);
         if (!line) return std::nullopt;
@@ -164,13 +166,14 @@ void bootstrap_seeds(SizeLaw& law, const std::vector<const SizeConfiguration*>& 
 }
 
 SizeLaw fit_size_law(const ModelSizeAnalysis& analysis, const std::string& arch,
-                     const std::string& count, std::uint64_t seed) {
+                     const std::string& count) {
   SizeLaw law;
   law.arch = arch;
   law.count = count;
   std::vector<const SizeConfiguration*> points;
   std::vector<double> ln_n;
-  for (const SizeConfiguration& c : analysis.configurations) {
+  for (std::size_t i = 0; i < analysis.configurations.size(); ++i) {
+    const SizeConfiguration& c = analysis.configurations[i];
     if (c.arch != arch || !c.usable()) continue;
     const auto n = count_of(c, count);
     if (!n || !(*n > 0)) {
@@ -179,6 +182,7 @@ SizeLaw fit_size_law(const ModelSizeAnalysis& analysis, const std::string& arch,
       return law;
     }
     points.push_back(&c);
+    law.configurations.push_back(i);
     law.n.push_back(*n);
     law.losses.push_back(c.loss);
     ln_n.push_back(std::log(*n));
@@ -202,8 +206,6 @@ SizeLaw fit_size_law(const ModelSizeAnalysis& analysis, const std::string& arch,
   law.s = line->s;
   test_curvature(law, ln_n);
   test_lack_of_fit(law, points, ln_n, analysis.trials);
-  bootstrap_seeds(law, points, ln_n, analysis.trials, seed);
-  law.rivals = compare_laws({"log_linear", "kaplan", "offset"}, {{law.n}, law.losses, {}, {}});
   return law;
 }
 
@@ -313,6 +315,12 @@ std::string SizeConfiguration::label() const {
   return fmt::format("d{}_l{}", d_model, n_layers);
 }
 
+std::string ModelSizeAnalysis::prefix_of(const std::string& arch) const {
+  const bool only = std::all_of(configurations.begin(), configurations.end(),
+                                [&](const SizeConfiguration& c) { return c.arch == arch; });
+  return only ? "" : arch + "_";
+}
+
 const SizeLaw* ModelSizeAnalysis::law(const std::string& arch, const std::string& count) const {
   for (const SizeLaw& candidate : laws) {
     if (candidate.arch == arch && candidate.count == count) return &candidate;
@@ -372,7 +380,16 @@ ShapeFit fit_shape(const std::vector<SizeConfiguration>& configurations, const s
   return shape;
 }
 
-ModelSizeAnalysis fit_model_size(std::vector<SizeTrial> trials, std::uint64_t bootstrap_seed) {
+void weigh_size_laws(ModelSizeAnalysis& analysis, std::uint64_t bootstrap_seed,
+                     std::size_t threads) {
+  for (SizeLaw& law : analysis.laws) {
+    if (!law.ok()) continue;
+    bootstrap_seeds(analysis, bootstrap_seed, threads, law);
+    law.rivals = compare_laws({"log_linear", "kaplan", "offset"}, {{law.n}, law.losses, {}, {}});
+  }
+}
+
+ModelSizeAnalysis fit_model_size(std::vector<SizeTrial> trials) {
   ModelSizeAnalysis analysis;
   analysis.trials = std::move(trials);
   analysis.configurations = make_configurations(analysis.trials);
@@ -386,7 +403,7 @@ ModelSizeAnalysis fit_model_size(std::vector<SizeTrial> trials, std::uint64_t bo
   if (has_non_embedding) counts.emplace_back("non_embedding");
   for (const std::string& arch : archs) {
     for (const std::string& count : counts) {
-      analysis.laws.push_back(fit_size_law(analysis, arch, count, bootstrap_seed));
+      analysis.laws.push_back(fit_size_law(analysis, arch, count));
     }
     analysis.shapes.push_back(fit_shape(analysis.configurations, arch));
     warn_confounded(analysis, arch);

@@ -32,7 +32,6 @@ struct SizeTrial {
   std::int64_t n_layers = 0;
   /// (path, value) of all settings but the seed: what repetitions must share.
   std::vector<std::pair<std::string, std::string>> settings;
-  std::string corpus_sha256;
   std::uint64_t seed = 0;
   std::int64_t n_parameters = 0;
   std::optional<std::int64_t> n_non_embedding;
@@ -81,10 +80,11 @@ struct FTest {
 /// linear in ln N. Least squares over configurations; t intervals of n - 2 degrees of freedom.
 struct SizeLaw {
   std::string arch;
-  std::string count;           ///< "total" or "non_embedding"
-  std::string status = "ok";   ///< or why there is no law
-  std::vector<double> n;       ///< N of each configuration
-  std::vector<double> losses;  ///< their losses
+  std::string count;                        ///< "total" or "non_embedding"
+  std::string status = "ok";                ///< or why there is no law
+  std::vector<std::size_t> configurations;  ///< indices into ModelSizeAnalysis::configurations
+  std::vector<double> n;                    ///< N of each
+  std::vector<double> losses;               ///< their losses
   int df = 0;
   double ln_a = 0;
   double ln_a_se = 0;
@@ -100,7 +100,7 @@ struct SizeLaw {
   FTest curvature_test;
   /// The line against one mean per configuration, by the spread between seeds.
   FTest lack_of_fit;
-  /// The rest of the same data: L = a + b ln N, (N_c / N)^alpha, E + A / N^alpha.
+  /// Of weigh_size_laws: L = a + b ln N, (N_c / N)^alpha, E + A / N^alpha on the same data.
   std::vector<Rival> rivals;
   /// b when whole seeds are drawn anew within each configuration: what seeds alone contribute.
   std::optional<BootstrapInterval> b_seed_bootstrap;
@@ -161,6 +161,9 @@ struct ModelSizeAnalysis {
   std::vector<ShapeFit> shapes;  ///< one for each architecture
   std::vector<SizePrediction> predictions;
   std::vector<std::string> warnings;
+  /// What the names of an architecture's files begin with: "gpt_", or nothing where it is the only
+  /// one.
+  [[nodiscard]] std::string prefix_of(const std::string& arch) const;
   /// The law of an architecture; nullptr where there is none.
   [[nodiscard]] const SizeLaw* law(const std::string& arch, const std::string& count) const;
 };
@@ -168,7 +171,12 @@ struct ModelSizeAnalysis {
 /// Data that do not determine something give a status or a word, never a throw. Trials of one
 /// configuration that differ in any setting but the seed are no repetitions: InvalidInput (data)
 /// naming two of them and the setting.
-ModelSizeAnalysis fit_model_size(std::vector<SizeTrial> trials, std::uint64_t bootstrap_seed = 1);
+ModelSizeAnalysis fit_model_size(std::vector<SizeTrial> trials);
+
+/// Adds to each law its rivals and the bootstrap over seeds (`threads` 0: all processors; the
+/// numbers do not depend on it).
+void weigh_size_laws(ModelSizeAnalysis& analysis, std::uint64_t bootstrap_seed = 1,
+                     std::size_t threads = 0);
 
 /// What the sources predict, judged by the fits.
 std::vector<SizePrediction> judge_size_predictions(const ModelSizeAnalysis& analysis);

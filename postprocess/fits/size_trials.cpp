@@ -68,7 +68,6 @@ SizeTrial to_size_trial(const TrialRow& row, const Arm& arm, const CorpusSize& c
   t.d_model = row.settings.model.d_model;
   t.n_layers = row.settings.model.n_layers;
   t.settings = arm.settings;
-  t.corpus_sha256 = row.corpus_sha256;
   t.seed = row.seed;
   t.n_parameters = row.n_parameters;
   t.n_non_embedding = non_embedding(row, corpus.alphabet);

@@ -1,7 +1,11 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
+#include <vector>
 
+#include "postprocess/fits/gating.hpp"
+#include "postprocess/fits/model_size.hpp"
 #include "postprocess/fits/scaling_fit.hpp"
 #include "postprocess/plots/gnuplot.hpp"
 
@@ -22,8 +26,15 @@ Picture exponent_estimates(const RunResults& results, const ScalingFit& fit);
 /// Diagnostics of the line through the interpolated optima; needs fit.line_details.
 Picture line_diagnostics(const ScalingFit& fit);
 
-/// Draws all of them into `folder` (line_diagnostics only where there is a line). Throws IoError.
-void draw_plots(const std::filesystem::path& folder, const RunResults& results,
-                const ScalingFit& fit);
+/// All of them (line_diagnostics only where there is a line).
+std::vector<Picture> pictures_of(const RunResults& results, const ScalingFit& fit);
+
+/// relative_differences (forest), alpha_vs_loss (where a gate was run at several), training_curves
+/// of the largest configuration, seeds_needed (where an error is known).
+std::vector<Picture> pictures_of(const GatingAnalysis& analysis);
+
+/// scaling_laws and loss_vs_parameters of each architecture, after weigh_size_laws; the names begin
+/// with the architecture where there are several.
+std::vector<Picture> pictures_of(const ModelSizeAnalysis& analysis);
 
 }  // namespace pg::post

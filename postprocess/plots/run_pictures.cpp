@@ -48,15 +48,15 @@ Picture line_diagnostics(const ScalingFit& fit) {
   return diagnostics("line_diagnostics", data);
 }
 
-void draw_plots(const std::filesystem::path& folder, const RunResults& results,
-                const ScalingFit& fit) {
-  draw(folder, lr_vs_batch(results, fit));
-  draw(folder, loss_vs_lr(fit));
-  draw(folder, loss_heatmap(fit));
-  draw(folder, transfer_comparison(fit));
-  draw(folder, convergence_curves(results, fit));
-  draw(folder, exponent_estimates(results, fit));
-  if (fit.line_details) draw(folder, line_diagnostics(fit));
+std::vector<Picture> pictures_of(const RunResults& results, const ScalingFit& fit) {
+  std::vector<Picture> list = {lr_vs_batch(results, fit),
+                               loss_vs_lr(fit),
+                               loss_heatmap(fit),
+                               transfer_comparison(fit),
+                               convergence_curves(results, fit),
+                               exponent_estimates(results, fit)};
+  if (fit.line_details) list.push_back(line_diagnostics(fit));
+  return list;
 }
 
 }  // namespace pg::post

@@ -183,51 +183,20 @@ void flatten(const nlohmann::json& node, const std::string& prefix,
   out.emplace_back(prefix, node.is_string() ? node.get<std::string>() : node.dump());
 }
 
-/// Trials of one run should come from one program; names the launches where they do not.
-void warn_about_builds(const RunResults& results, const nlohmann::json& provenance,
-                       Warnings& warnings) {
-  std::set<std::string> used;
-  for (const TrialRecord& t : results.trials) used.insert(t.summary.launch);
-  std::map<std::string, std::vector<std::string>> launches_of;
-  if (!provenance.contains("launches") || !provenance["launches"].is_array()) return;
-  for (const nlohmann::json& launch : provenance["launches"]) {
-    const std::string id = launch.value("id", "");
-    if (!used.contains(id)) continue;
-    const std::string build = launch.value("version", "?") + ", program " +
-                              launch.value("program_sha256", "?").substr(0, 12) + ", " +
-                              launch.value("processor", "?");
-    launches_of[build].push_back(id);
-  }
-  if (launches_of.size() < 2) return;
-  std::vector<std::string> parts;
-  for (const auto& [build, ids] : launches_of) parts.push_back(join(ids, ", ") + ": " + build);
-  warnings.add("mixed_builds", "The trials come from different programs or processors (" +
-                                   join(parts, "; ") +
-                                   "): their numbers need not agree bit for bit.");
-}
-
 void read_provenance(const RunResults& results, Assessment& assessment, Warnings& warnings) {
   if (!results.table.empty()) {
     assessment.provenance = {{"table", results.table.string()},
                              {"table_sha256", results.table_sha256}};
     return;
   }
+  for (const std::string& text : results.origin_warnings) warnings.add("origin", text);
   const auto file = record::RunDirectory(results.root).provenance_file();
-  if (!std::filesystem::exists(file)) {
-    warnings.add("no_provenance",
-                 "There is no provenance.json: versions and processor are not "
-                 "known.");
-    return;
-  }
-  nlohmann::json root;
+  if (!std::filesystem::exists(file)) return;
   try {
-    root = nlohmann::json::parse(read_file(file));
-    warn_about_builds(results, root, warnings);
+    flatten(nlohmann::json::parse(read_file(file)), "", assessment.provenance);
   } catch (const nlohmann::json::exception&) {
-    warnings.add("damaged_provenance", "provenance.json is not valid JSON and was not used.");
-    return;
+    assessment.provenance.clear();  // origin_warnings has said it
   }
-  flatten(root, "", assessment.provenance);
 }
 
 void set_coverage(const RunResults& results, const ScalingFit& fit, Coverage& coverage) {
@@ -334,6 +303,12 @@ Assessment assess(const RunResults& results, const ScalingFit& fit) {
   }
   assessment.conventions = conventions(fit);
   return assessment;
+}
+
+bool nothing_in_doubt(const ScalingFit& fit, const Assessment& assessment) {
+  return assessment.coverage.excluded.empty() && fit.headline().ok() &&
+         std::all_of(assessment.warnings.begin(), assessment.warnings.end(),
+                     [](const Warning& w) { return w.code == "from_table"; });
 }
 
 }  // namespace pg::post

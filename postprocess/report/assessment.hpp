@@ -37,11 +37,6 @@ struct Warning {
   std::string text;
 };
 
-struct ExcludedCell {
-  std::string what;  ///< "B=512, LR 0.03 (grid)" or a trial's id
-  std::string reason;
-};
-
 /// How much of the run is there.
 struct Coverage {
   std::int64_t grid_planned = 0;
@@ -50,7 +45,7 @@ struct Coverage {
   std::int64_t grid_failed = 0;
   std::int64_t refine_trials = 0;
   std::int64_t transfer_trials = 0;
-  std::vector<ExcludedCell> excluded;
+  std::vector<LeftOut> excluded;  ///< cells ("batch 512, learning rate 0.03") and trials
 };
 
 // What the source document promised itself of this study, judged one by one: its criteria in its
@@ -88,5 +83,8 @@ struct Assessment {
 
 /// Throws nothing for odd data; an unreadable provenance.json becomes a warning.
 Assessment assess(const RunResults& results, const ScalingFit& fit);
+
+/// What --strict asks: a headline, nothing left out, and no warning but that of a table's nature.
+bool nothing_in_doubt(const ScalingFit& fit, const Assessment& assessment);
 
 }  // namespace pg::post

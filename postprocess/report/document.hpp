@@ -42,6 +42,12 @@ struct Document {
   std::vector<Section> sections;  ///< the first one, with an empty title, is the summary
 };
 
+/// A file beside the report.
+struct NamedText {
+  std::string name;
+  std::string text;
+};
+
 /// Whether a column holds numbers (with intervals, bounds or blanks between them): both renderings
 /// set it to the right.
 bool is_number_column(const DocumentTable& table, std::size_t column);

@@ -2,23 +2,16 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
-#include <nlohmann/json.hpp>
 
 #include "base/text.hpp"
+#include "base/version.hpp"
+#include "postprocess/report/json_values.hpp"
+#include "postprocess/report/shared_sections.hpp"
 
 namespace pg::post {
 namespace {
-
-using Json = nlohmann::ordered_json;
-
-Json number(double value) {
-  return std::isfinite(value) ? Json(value) : Json(nullptr);
-}
-
-Json interval(const Interval& value) {
-  return Json::array({number(value.low), number(value.high)});
-}
 
 Json test_json(const MeanTest& t) {
   return {{"method", t.method},
@@ -83,7 +76,7 @@ Json optimum_json(const GatingAnalysis& a, const AlphaOptimum& o) {
           {"bound", bound ? Json(o.status == "edge_low" ? o.alphas.front() : o.alphas.back())
                           : Json(nullptr)},
           {"df", o.df},
-          {"curvature", number(o.curvature)},
+          {"curvature", o.parabola ? number(o.parabola->curvature) : Json(nullptr)},
           {"curvature_p", o.curvature_p},
           {"misfit_p", o.misfit_p ? Json(*o.misfit_p) : Json(nullptr)}};
 }
@@ -141,6 +134,19 @@ std::string range(const Interval& i) {
   return i.finite() ? fmt::format("{:.3g} to {:.3g}", i.low, i.high) : "not bounded";
 }
 
+/// "not tested".
+std::string word(std::string verdict) {
+  std::replace(verdict.begin(), verdict.end(), '_', ' ');
+  return verdict;
+}
+
+std::string match_sentence(const GatingAnalysis& a) {
+  const AlphaZeroMatch& m = a.alpha_zero;
+  const std::string p = m.entries.empty() ? "" : fmt::format("; p {:.3g}", m.p);
+  return fmt::format("alpha = 0 matches vanilla within {:.3g} %: {} ({}{}).", 100 * m.margin,
+                     word(m.verdict), m.reason, p);
+}
+
 Section hypotheses_section(const GatingConclusions& c) {
   Section s{"The protocol's hypotheses", {}};
   DocumentTable table{{"", "statement", "verdict", "effect", "interval", "p", "p (Holm)"}, {}, ""};
@@ -148,7 +154,7 @@ Section hypotheses_section(const GatingConclusions& c) {
   for (const HypothesisResult& h : c.hypotheses) {
     const bool tested = h.verdict != "not_tested";
     const bool share = h.name != "H3";
-    table.rows.push_back({h.name, h.statement, h.verdict,
+    table.rows.push_back({h.name, h.statement, word(h.verdict),
                           !tested ? "-"
                           : share ? percent(h.effect)
                                   : fmt::format("{:+.3g} per e-fold of N", h.effect),
@@ -160,12 +166,12 @@ Section hypotheses_section(const GatingConclusions& c) {
   }
   s.blocks.emplace_back(std::move(table));
   s.blocks.emplace_back(std::move(reasons));
-  if (!c.heterogeneity.arm.empty()) {
+  if (c.heterogeneity.n > 0) {
     const Heterogeneity& h = c.heterogeneity;
     s.blocks.emplace_back(Paragraph{
         fmt::format("Between {} architectures, {}: Q = {:.3g} (p {:.3g}), I2 = {:.0f} %, mean "
                     "benefit {}.",
-                    h.n, h.arm, h.q, h.p, 100 * h.i2, percent(h.mean))});
+                    h.n, c.common_arm, h.q, h.p, 100 * h.i2, percent(h.mean))});
   }
   return s;
 }
@@ -179,7 +185,7 @@ Section comparisons_section(const GatingAnalysis& a) {
   for (const ArmComparison& c : a.comparisons) {
     if (c.status != "ok" && c.status != "one_pair") {
       table.rows.push_back({a.blocks[c.block].label, c.label, std::to_string(c.seeds.size()),
-                            c.status, "-", "-", "-", "-", "-", "-", "-", "-"});
+                            word(c.status), "-", "-", "-", "-", "-", "-", "-", "-"});
       continue;
     }
     table.rows.push_back(
@@ -189,9 +195,14 @@ Section comparisons_section(const GatingAnalysis& a) {
          seeds_text(c.needed[0]), seeds_text(c.needed[1]), seeds_text(c.needed[2])});
   }
   s.blocks.emplace_back(std::move(table));
-  s.blocks.emplace_back(Paragraph{fmt::format(
-      "alpha = 0 matches vanilla within {:.3g} %: {} ({}; p {:.3g}).", 100 * a.alpha_zero.margin,
-      a.alpha_zero.verdict, a.alpha_zero.reason, a.alpha_zero.p)});
+  s.blocks.emplace_back(
+      Figure{"seeds_needed",
+             "The smallest difference that paired seeds find, from the scatter seen here. Where a "
+             "curve lies above an effect's line, that many seeds cannot see the effect."});
+  s.blocks.emplace_back(
+      Figure{"training_curves",
+             "Validation loss by step in the largest configuration, mean over seeds with its "
+             "standard error: the anchor and the arms with the lowest final loss."});
   return s;
 }
 
@@ -206,10 +217,15 @@ Section choice_section(const GatingAnalysis& a) {
       remark += fmt::format("{}not a parabola (p {:.2g})", remark.empty() ? "" : "; ", *o.misfit_p);
     }
     optima.rows.push_back({a.blocks[o.block].label, o.gate, std::to_string(o.alphas.size()),
-                           determined ? fmt::format("{:.3f}", o.alpha) : o.status,
+                           determined ? fmt::format("{:.3f}", o.alpha) : word(o.status),
                            determined ? range(o.ci95) : "-", remark});
   }
   if (!optima.rows.empty()) s.blocks.emplace_back(std::move(optima));
+  s.blocks.emplace_back(
+      Figure{"alpha_vs_loss",
+             "Loss against alpha for each configuration and gate (at most twelve): means over "
+             "seeds with 95 % intervals, the quadratic, its lowest point, and the ungated model "
+             "with the margin of equivalence in grey."});
   DocumentTable best{{"configuration", "best arm", "of", "difference", "flattered by",
                       "leave-one-seed-out", "95 % interval"},
                      {},
@@ -227,16 +243,24 @@ Section choice_section(const GatingAnalysis& a) {
 }  // namespace
 
 std::string gating_json(const GatingAnalysis& a, const GatingConclusions& c) {
-  Json out = {{"format_version", 1}, {"kind", "gating"}, {"anchor", a.anchor}};
+  Json out = {{"format_version", 1},
+              {"kind", "gating"},
+              {"tool", std::string("pgpost ") + kVersion},
+              {"study", a.table.name},
+              {"question", a.table.question},
+              {"selection", a.table.selection},
+              {"anchor", a.anchor}};
   out["hypotheses"] = Json::array();
   for (const HypothesisResult& h : c.hypotheses) out["hypotheses"].push_back(hypothesis_json(h));
   out["scenario"] = {{"name", c.scenario}, {"reason", c.scenario_reason}};
   const Heterogeneity& h = c.heterogeneity;
-  out["heterogeneity"] =
-      h.arm.empty()
-          ? Json(nullptr)
-          : Json{{"arm", h.arm},   {"n_architectures", h.n}, {"q", h.q}, {"p", h.p}, {"i2", h.i2},
-                 {"tau2", h.tau2}, {"mean_benefit", h.mean}};
+  out["heterogeneity"] = h.n == 0 ? Json(nullptr) : Json{{"arm", c.common_arm},
+                                                         {"n_architectures", h.n},
+                                                         {"q", h.q},
+                                                         {"p", h.p},
+                                                         {"i2", h.i2},
+                                                         {"tau2", h.tau2},
+                                                         {"mean_benefit", h.mean}};
   Json entries = Json::array();
   for (const auto& e : a.alpha_zero.entries) {
     entries.push_back({{"configuration", a.blocks[e.block].label},
@@ -255,39 +279,40 @@ std::string gating_json(const GatingAnalysis& a, const GatingConclusions& c) {
   for (const AlphaOptimum& o : a.optima) out["alpha_optima"].push_back(optimum_json(a, o));
   out["best_arms"] = Json::array();
   for (const BestArm& b : a.best) out["best_arms"].push_back(best_json(a, b));
-  out["left_out"] = Json::array();
-  for (const LeftOut& l : a.left_out) {
-    out["left_out"].push_back({{"what", l.what}, {"reason", l.reason}});
-  }
+  out["excluded"] = left_out_json(a.left_out);
   out["warnings"] = a.warnings;
-  out["provenance"] = Json::array();
-  for (const auto& [name, value] : a.table.provenance) {
-    out["provenance"].push_back({{"name", name}, {"value", value}});
-  }
-  for (const auto& [name, text] : conventions(a)) out["conventions"][name] = text;
+  out["conventions"] = pairs_json(conventions(a));
+  out["trials"] = origins_json(a.table.origins());
   return out.dump(2) + "\n";
 }
 
 Document gating_document(const GatingAnalysis& a, const GatingConclusions& c) {
-  Document d{"Gates against their anchor", {}};
-  Section summary{"", {}};
-  std::vector<std::string> words;
-  for (const HypothesisResult& h : c.hypotheses) words.push_back(h.name + " " + h.verdict);
-  summary.blocks.emplace_back(Paragraph{
-      join(words, ", ") + "; scenario: " + c.scenario + " (" + c.scenario_reason + ").", true});
+  Document d{"Results: " + (a.table.name.empty() ? "gates" : a.table.name), {}};
+  Section summary;
   if (!a.table.question.empty()) summary.blocks.emplace_back(Paragraph{a.table.question});
-  if (!a.warnings.empty()) summary.blocks.emplace_back(BulletList{a.warnings});
+  if (!a.table.selection.empty()) {
+    summary.blocks.emplace_back(Paragraph{"Only trials with " + a.table.selection + "."});
+  }
+  std::vector<std::string> words;
+  for (const HypothesisResult& h : c.hypotheses) words.push_back(h.name + " " + word(h.verdict));
+  summary.blocks.emplace_back(Paragraph{join(words, ", ") + "; the protocol's scenario: " +
+                                            c.scenario + " (" + c.scenario_reason + ").",
+                                        true});
+  summary.blocks.emplace_back(Paragraph{match_sentence(a)});
+  summary.blocks.emplace_back(
+      Figure{"relative_differences",
+             "Loss of each arm relative to its anchor, with 95 % intervals over pairs of seeds. An "
+             "interval that lies wholly between the dashed lines matches the anchor; one that "
+             "crosses 0 shows no difference. Bold: p < 0.05 after Holm's adjustment."});
   d.sections.push_back(std::move(summary));
+  if (!a.warnings.empty()) d.sections.push_back({"Warnings", {BulletList{a.warnings}}});
   d.sections.push_back(hypotheses_section(c));
   d.sections.push_back(comparisons_section(a));
   d.sections.push_back(choice_section(a));
-  DocumentTable left{{"what", "why"}, {}, ""};
-  for (const LeftOut& l : a.left_out) left.rows.push_back({l.what, l.reason});
-  if (!left.rows.empty()) d.sections.push_back({"Left out", {std::move(left)}});
-  DocumentTable origin{{"", ""}, {}, ""};
-  for (const auto& [name, value] : a.table.provenance) origin.rows.push_back({name, value});
-  for (const auto& [name, text] : conventions(a)) origin.rows.push_back({name, text});
-  d.sections.push_back({"Provenance and conventions", {std::move(origin)}});
+  if (!a.left_out.empty()) d.sections.push_back({"Left out", {left_out_table(a.left_out)}});
+  d.sections.push_back(list_section("Conventions", conventions(a)));
+  d.sections.push_back(list_section("Provenance", origin_values(a.table.origins())));
+  d.sections.push_back(origins_section(a.table.origins()));
   return d;
 }
 

@@ -12,7 +12,7 @@ namespace pg::post {
 std::string gating_json(const GatingAnalysis& analysis, const GatingConclusions& conclusions);
 
 /// The same for people: hypotheses, comparisons, optima, choice of the best, power, what was left
-/// out, provenance, conventions.
+/// out, conventions, provenance; with the figures of pictures_of.
 Document gating_document(const GatingAnalysis& analysis, const GatingConclusions& conclusions);
 
 }  // namespace pg::post

@@ -1,31 +1,15 @@
 #include <algorithm>
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <set>
 
 #include "base/hash.hpp"
 #include "base/text.hpp"
 #include "base/version.hpp"
+#include "postprocess/report/json_values.hpp"
 #include "postprocess/report/written.hpp"
 
 namespace pg::post {
 namespace {
-
-using Json = nlohmann::ordered_json;
-
-/// JSON has no infinity and no NaN.
-Json number(double value) {
-  return std::isfinite(value) ? Json(value) : Json(nullptr);
-}
-
-Json interval(const Interval& value) {
-  return Json::array({number(value.low), number(value.high)});
-}
-
-template <typename T>
-Json optional_number(const std::optional<T>& value) {
-  return value ? number(*value) : Json(nullptr);
-}
 
 Json estimate_json(const ExponentEstimate& e) {
   Json out = {{"name", e.name}, {"label", e.label}, {"status", e.status}, {"batches", e.batches}};
@@ -217,17 +201,10 @@ Json criteria_json(const Assessment& assessment) {
 }
 
 Json coverage_json(const Coverage& c) {
-  Json excluded = Json::array();
-  for (const ExcludedCell& cell : c.excluded) {
-    excluded.push_back({{"what", cell.what}, {"reason", cell.reason}});
-  }
-  return {{"grid_planned", c.grid_planned},
-          {"grid_finished", c.grid_finished},
-          {"grid_diverged", c.grid_diverged},
-          {"grid_failed", c.grid_failed},
-          {"refine_trials", c.refine_trials},
-          {"transfer_trials", c.transfer_trials},
-          {"excluded", excluded}};
+  return {{"grid_planned", c.grid_planned},       {"grid_finished", c.grid_finished},
+          {"grid_diverged", c.grid_diverged},     {"grid_failed", c.grid_failed},
+          {"refine_trials", c.refine_trials},     {"transfer_trials", c.transfer_trials},
+          {"excluded", left_out_json(c.excluded)}};
 }
 
 /// A digest of what the numbers were computed from: every trial's cell and result.
@@ -289,8 +266,8 @@ std::string fit_json(const RunResults& results, const ScalingFit& fit,
   for (const Warning& w : assessment.warnings) {
     out["warnings"].push_back({{"code", w.code}, {"text", w.text}});
   }
-  out["conventions"] = Json::object();
-  for (const auto& [name, text] : assessment.conventions) out["conventions"][name] = text;
+  out["conventions"] = pairs_json(assessment.conventions);
+  out["trials"] = origins_json(results.origins);
   out["input_sha256"] = input_digest(results);
   out["corpus_sha256"] = results.trials.front().corpus_sha256;
   return out.dump(2) + "\n";

@@ -1,39 +1,12 @@
 #include <cmath>
-#include <nlohmann/json.hpp>
 
 #include "base/version.hpp"
+#include "postprocess/report/json_values.hpp"
 #include "postprocess/report/law_conventions.hpp"
 #include "postprocess/report/law_report.hpp"
 
 namespace pg::post {
 namespace {
-
-using Json = nlohmann::ordered_json;
-
-/// JSON has no infinity and no NaN.
-Json number(double value) {
-  return std::isfinite(value) ? Json(value) : Json(nullptr);
-}
-
-Json optional_number(const std::optional<double>& value) {
-  return value ? number(*value) : Json(nullptr);
-}
-
-Json interval(const Interval& value) {
-  return Json::array({number(value.low), number(value.high)});
-}
-
-Json parameters(const LawFit& fit) {
-  Json list = Json::array();
-  for (const LawParameter& p : fit.parameters) {
-    list.push_back({{"name", p.name},
-                    {"estimate", number(p.estimate)},
-                    {"se", number(p.se)},
-                    {"ci95", interval(p.ci95)},
-                    {"ci_method", p.ci_method}});
-  }
-  return list;
-}
 
 Json matrix(const Matrix& m) {
   Json rows = Json::array();
@@ -90,7 +63,7 @@ Json rivals(const std::vector<Rival>& list) {
                    {"aicc_of_y", optional_number(r.aicc)},
                    {"delta_aicc", number(r.delta_aicc)},
                    {"akaike_weight", std::isfinite(r.delta_aicc) ? Json(r.weight) : Json(nullptr)},
-                   {"parameters", parameters(r.fit)}});
+                   {"parameters", parameters_json(r.fit)}});
   }
   return out;
 }
@@ -140,7 +113,7 @@ Json group_json(const GroupFit& group) {
               {"n", fit.n},
               {"df", fit.df}};
   if (fit.ok()) {
-    out["parameters"] = parameters(fit);
+    out["parameters"] = parameters_json(fit);
     out["optimised"] = {{"names", fit.internal_names}, {"values", fit.internal}};
     out["covariance"] = fit.covariance.rows() > 0 ? matrix(fit.covariance) : Json(nullptr);
     out["objective"] = {{"name", fit.objective_name}, {"value", number(fit.objective)}};

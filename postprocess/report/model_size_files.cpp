@@ -1,20 +1,13 @@
 // The files that model_size_scaling.md names, in its words.
 #include <algorithm>
 #include <cmath>
-#include <nlohmann/json.hpp>
-#include <set>
 
 #include "base/text.hpp"
+#include "postprocess/report/json_values.hpp"
 #include "postprocess/report/model_size_report.hpp"
 
 namespace pg::post {
 namespace {
-
-using Json = nlohmann::ordered_json;
-
-Json number(double value) {
-  return std::isfinite(value) ? Json(value) : Json(nullptr);
-}
 
 Json integer_setting(const SizeTrial& trial, const std::string& path) {
   const auto value = parse_integer(value_at(trial.settings, path));
@@ -86,8 +79,6 @@ Json law_json(const SizeLaw& law) {
 }  // namespace
 
 std::vector<NamedText> model_size_files(const ModelSizeAnalysis& analysis) {
-  std::set<std::string> archs;
-  for (const SizeConfiguration& c : analysis.configurations) archs.insert(c.arch);
   std::vector<NamedText> files;
   Json laws = Json::array();
   for (const SizeLaw& law : analysis.laws) {
@@ -100,8 +91,8 @@ std::vector<NamedText> model_size_files(const ModelSizeAnalysis& analysis) {
   for (const SizeConfiguration& c : analysis.configurations) {
     if (!c.usable()) continue;
     const Json result = result_json(analysis, c);
-    const std::string prefix = archs.size() > 1 ? c.arch + "_" : "";
-    single.push_back({prefix + c.label() + "_results.json", result.dump(2) + "\n"});
+    single.push_back(
+        {analysis.prefix_of(c.arch) + c.label() + "_results.json", result.dump(2) + "\n"});
     all.push_back(result);
   }
   files.push_back({"all_scaling_results.json", all.dump(2) + "\n"});

@@ -4,25 +4,17 @@
 
 #include <algorithm>
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "base/text.hpp"
 #include "base/version.hpp"
+#include "postprocess/report/json_values.hpp"
+#include "postprocess/report/shared_sections.hpp"
 
 namespace pg::post {
 namespace {
 
-using Json = nlohmann::ordered_json;
 using Pairs = std::vector<std::pair<std::string, std::string>>;
-
-Json number(double value) {
-  return std::isfinite(value) ? Json(value) : Json(nullptr);
-}
-
-Json interval(const Interval& value) {
-  return Json::array({number(value.low), number(value.high)});
-}
 
 Json f_test_json(const FTest& test) {
   if (test.d1 < 1 || test.d2 < 1) return nullptr;
@@ -30,19 +22,11 @@ Json f_test_json(const FTest& test) {
 }
 
 Json rival_json(const Rival& r) {
-  Json parameters = Json::array();
-  for (const LawParameter& p : r.fit.parameters) {
-    parameters.push_back({{"name", p.name},
-                          {"estimate", number(p.estimate)},
-                          {"se", number(p.se)},
-                          {"ci95", interval(p.ci95)},
-                          {"ci_method", p.ci_method}});
-  }
   return {{"law", r.fit.law},
           {"formula", r.fit.formula},
           {"status", to_string(r.fit.status)},
           {"detail", r.fit.detail},
-          {"parameters", r.fit.ok() ? parameters : Json::array()},
+          {"parameters", r.fit.ok() ? parameters_json(r.fit) : Json::array()},
           {"aicc", r.aicc ? number(*r.aicc) : Json(nullptr)},
           {"delta_aicc", r.aicc ? number(r.delta_aicc) : Json(nullptr)},
           {"akaike_weight", r.aicc ? number(r.weight) : Json(nullptr)}};
@@ -189,6 +173,9 @@ void add_paragraph(Section& s, std::string text, bool strong) {
 Section summary(const ModelSizeAnalysis& a, const TrialTable& table) {
   Section s;
   if (!table.question.empty()) add_paragraph(s, table.question, false);
+  if (!table.selection.empty()) {
+    add_paragraph(s, "Only trials with " + table.selection + ".", false);
+  }
   for (const SizeLaw& law : a.laws) {
     if (law.count == "total") add_paragraph(s, headline(law), true);
   }
@@ -201,6 +188,13 @@ Section summary(const ModelSizeAnalysis& a, const TrialTable& table) {
                                                d.difference, range(d.ci95))
                                  : fmt::format("indeterminate ({}).", d.status)),
         true);
+  }
+  for (const SizeLaw& law : a.laws) {
+    if (law.count != "total") continue;
+    s.blocks.emplace_back(Figure{
+        a.prefix_of(law.arch) + "scaling_laws",
+        "Perplexity against parameters, width and depth, and training time against parameters. "
+        "Bands are 95 %: shaded for the mean, dashed for one more model."});
   }
   return s;
 }
@@ -256,6 +250,12 @@ Section laws(const ModelSizeAnalysis& a) {
            has ? fmt::format("{:.2f}", rival.weight) : "", join(parameters, "; ")});
     }
     s.blocks.emplace_back(std::move(r));
+    if (law.count == "total") {
+      s.blocks.emplace_back(Figure{
+          a.prefix_of(law.arch) + "loss_vs_parameters",
+          "Loss against parameters with the best of the rival laws (band) and the others. Where "
+          "they part beyond the data, an extrapolation rests on the choice of law."});
+    }
   }
   return s;
 }
@@ -340,25 +340,14 @@ Section configurations(const ModelSizeAnalysis& a) {
   return s;
 }
 
-Section left_out(const ModelSizeAnalysis& a, const TrialTable& table) {
-  Section s{"Left out", {}};
-  DocumentTable t{{"what", "why"}, {}, ""};
-  for (const LeftOut& l : table.left_out) t.rows.push_back({l.what, l.reason});
+std::vector<LeftOut> left_out(const ModelSizeAnalysis& a, const TrialTable& table) {
+  std::vector<LeftOut> list = table.left_out;
   for (const SizeTrial& trial : a.trials) {
     if (trial.finished) continue;
-    t.rows.push_back({trial.name, (trial.diverged ? "diverged" : "failed") +
-                                      (trial.reason.empty() ? "" : ": " + trial.reason)});
+    list.push_back({trial.name, (trial.diverged ? "diverged" : "failed") +
+                                    (trial.reason.empty() ? "" : ": " + trial.reason)});
   }
-  if (!t.rows.empty()) s.blocks.emplace_back(std::move(t));
-  return s;
-}
-
-Section pairs_section(const std::string& title, const Pairs& pairs) {
-  Section s{title, {}};
-  DocumentTable t{{"what", "value"}, {}, ""};
-  for (const auto& [name, value] : pairs) t.rows.push_back({name, value});
-  if (!t.rows.empty()) s.blocks.emplace_back(std::move(t));
-  return s;
+  return list;
 }
 
 }  // namespace
@@ -367,7 +356,9 @@ std::string model_size_json(const ModelSizeAnalysis& analysis, const TrialTable&
   Json out = {{"format_version", 1},
               {"kind", "model_size"},
               {"tool", std::string("pgpost ") + kVersion},
-              {"question", table.question}};
+              {"study", table.name},
+              {"question", table.question},
+              {"selection", table.selection}};
   const auto fill = [&](const char* name, const auto& list, auto to_json) {
     out[name] = Json::array();
     for (const auto& item : list) out[name].push_back(to_json(item));
@@ -386,30 +377,16 @@ std::string model_size_json(const ModelSizeAnalysis& analysis, const TrialTable&
             {"detail", p.detail}};
   });
   fill("configurations", analysis.configurations, configuration_json);
-  out["excluded"] = Json::array();
-  for (const LeftOut& l : table.left_out) {
-    out["excluded"].push_back({{"what", l.what}, {"reason", l.reason}});
-  }
-  for (const SizeTrial& t : analysis.trials) {
-    if (t.finished) continue;
-    out["excluded"].push_back(
-        {{"what", t.name},
-         {"reason", (t.diverged ? "diverged" : "failed") +
-                        (t.reason.empty() ? std::string() : ": " + t.reason)}});
-  }
+  out["excluded"] = left_out_json(left_out(analysis, table));
   out["warnings"] = table.warnings;
   for (const std::string& w : analysis.warnings) out["warnings"].push_back(w);
-  out["provenance"] = Json::array();
-  for (const auto& [name, value] : table.provenance) {
-    out["provenance"].push_back({{"what", name}, {"value", value}});
-  }
-  out["conventions"] = Json::object();
-  for (const auto& [name, text] : conventions()) out["conventions"][name] = text;
+  out["conventions"] = pairs_json(conventions());
+  out["trials"] = origins_json(table.origins());
   return out.dump(2) + "\n";
 }
 
 Document model_size_document(const ModelSizeAnalysis& analysis, const TrialTable& table) {
-  Document document{"Results: model size", {}};
+  Document document{"Results: " + (table.name.empty() ? "model size" : table.name), {}};
   const auto add = [&](Section section) {
     if (!section.blocks.empty()) document.sections.push_back(std::move(section));
   };
@@ -420,9 +397,11 @@ Document model_size_document(const ModelSizeAnalysis& analysis, const TrialTable
   add(shapes(analysis));
   add(predictions(analysis));
   add(configurations(analysis));
-  add(left_out(analysis, table));
-  add(pairs_section("Conventions", conventions()));
-  add(pairs_section("Provenance", table.provenance));
+  const std::vector<LeftOut> left = left_out(analysis, table);
+  if (!left.empty()) add({"Left out", {left_out_table(left)}});
+  add(list_section("Conventions", conventions()));
+  add(list_section("Provenance", origin_values(table.origins())));
+  add(origins_section(table.origins()));
   return document;
 }
 

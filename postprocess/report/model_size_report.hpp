@@ -16,12 +16,6 @@ std::string model_size_json(const ModelSizeAnalysis& analysis, const TrialTable&
 /// predictions, configurations, what was left out, provenance, conventions.
 Document model_size_document(const ModelSizeAnalysis& analysis, const TrialTable& table);
 
-/// A file beside the report.
-struct NamedText {
-  std::string name;
-  std::string text;
-};
-
 /// The files of model_size_scaling.md in its words: scaling_law.json, all_scaling_results.json and
 /// one d64_l4_results.json for each finished configuration (gpt_d64_l4_results.json where several
 /// architectures were run). Perplexities are held-out, exp of the mean loss over seeds;

@@ -4,8 +4,8 @@
 #include <cmath>
 
 #include "base/text.hpp"
-#include "base/version.hpp"
 #include "postprocess/report/doubt_sections.hpp"
+#include "postprocess/report/shared_sections.hpp"
 #include "postprocess/report/written.hpp"
 
 namespace pg::post {
@@ -204,19 +204,8 @@ Section coverage_section(const Coverage& c) {
                         c.grid_finished, c.grid_planned, c.grid_diverged, c.grid_failed,
                         c.refine_trials, c.transfer_trials))}};
   if (c.excluded.empty()) return section;
-  DocumentTable table;
-  table.columns = {"left out", "why"};
-  for (const ExcludedCell& e : c.excluded) table.rows.push_back({e.what, e.reason});
-  section.blocks.emplace_back(table);
+  section.blocks.emplace_back(left_out_table(c.excluded));
   return section;
-}
-
-Section list_section(const std::string& title,
-                     const std::vector<std::pair<std::string, std::string>>& items) {
-  DocumentTable table;
-  table.columns = {"what", "how"};
-  for (const auto& [name, value] : items) table.rows.push_back({name, value});
-  return {title, {table}};
 }
 
 Section criteria_section(const std::vector<Criterion>& criteria) {
@@ -244,11 +233,10 @@ Section summary_section(const RunResults& results, const Assessment& assessment)
 /// Sections with their figures: captions say what to read off.
 class Assembler {
  public:
-  explicit Assembler(bool drawn) : drawn_(drawn) {}
   void add(Section section) { document_.sections.push_back(std::move(section)); }
   /// Goes to the end of the section added last.
   void figure(const std::string& name, const std::string& caption) {
-    if (drawn_) document_.sections.back().blocks.emplace_back(Figure{name, caption});
+    document_.sections.back().blocks.emplace_back(Figure{name, caption});
   }
   Document document(const std::string& title) {
     document_.title = title;
@@ -256,15 +244,14 @@ class Assembler {
   }
 
  private:
-  bool drawn_;
   Document document_;
 };
 
 }  // namespace
 
 Document results_document(const RunResults& results, const ScalingFit& fit,
-                          const Assessment& assessment, const std::string& plot_problem) {
-  Assembler out(plot_problem.empty());
+                          const Assessment& assessment) {
+  Assembler out;
   out.add(summary_section(results, assessment));
   out.figure("lr_vs_batch",
              "Best learning rate by batch size, on logarithmic axes. A power law is a straight "
@@ -310,22 +297,13 @@ Document results_document(const RunResults& results, const ScalingFit& fit,
   out.figure("transfer_comparison",
              "Loss given up by each rule, by batch size. Errors inside the grey band cannot be "
              "told from the noise of one loss.");
-  if (!plot_problem.empty()) {
-    out.add({"Plots", {text("Not drawn: " + plot_problem)}});
-  } else {
-    out.add({"Plots",
-             {text("Every picture is in the folder plots as .png and .svg; the .csv beside it "
-                   "holds the plotted numbers.")}});
-  }
   out.add(coverage_section(assessment.coverage));
   if (!assessment.conventions.empty()) {
     out.add(list_section("Conventions", assessment.conventions));
   }
   if (!assessment.provenance.empty()) out.add(list_section("Provenance", assessment.provenance));
-  Document document = out.document("Results: " + results.study.name);
-  document.sections.back().blocks.emplace_back(
-      text(std::string("Written by pgpost ") + kVersion + " from the trials' metrics.h5."));
-  return document;
+  if (!results.origins.empty()) out.add(origins_section(results.origins));
+  return out.document("Results: " + results.study.name);
 }
 
 }  // namespace pg::post

@@ -17,10 +17,9 @@ std::string fit_json(const RunResults& results, const ScalingFit& fit,
 /// The summary that pgpost fit prints.
 std::string fit_text(const ScalingFit& fit, const Assessment& assessment);
 
-/// RESULTS.md and report.html. `plot_problem` says why there are no plots; empty when they are
-/// there.
+/// RESULTS.md and report.html, with every figure of pictures_of(results, fit).
 Document results_document(const RunResults& results, const ScalingFit& fit,
-                          const Assessment& assessment, const std::string& plot_problem);
+                          const Assessment& assessment);
 
 /// "0.652 [0.621, 0.683]", or the reason why there is no number.
 std::string with_interval(const ExponentEstimate& estimate);

@@ -5,11 +5,9 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <set>
 
 #include "base/error.hpp"
-#include "base/files.hpp"
 #include "base/text.hpp"
 #include "config/study.hpp"
 #include "postprocess/results/run_results.hpp"
@@ -23,38 +21,15 @@ using record::TrialRecord;
 using record::TrialStatus;
 using record::TrialSummary;
 
-constexpr const char* kUnknown = "unknown";
 constexpr const char* kSeedPath = "train.seed";
 constexpr const char* kCorpusPath = "data.corpus";
 
-/// The launches of provenance.json by id; empty where there is no such file.
-std::map<std::string, nlohmann::json> read_launches(const fs::path& root, TrialTable& table) {
-  std::map<std::string, nlohmann::json> launches;
-  const fs::path file = record::RunDirectory(root).provenance_file();
-  if (!fs::exists(file)) {
-    table.warnings.push_back(root.string() +
-                             " has no provenance.json: program and processor are not known.");
-    return launches;
-  }
-  try {
-    const nlohmann::json all = nlohmann::json::parse(read_file(file));
-    for (const nlohmann::json& launch : all.at("launches")) {
-      launches[launch.at("id").get<std::string>()] = launch;
-    }
-  } catch (const nlohmann::json::exception& error) {
-    table.warnings.push_back(file.string() + " is damaged and was not used: " + error.what());
-  }
-  return launches;
-}
-
-TrialRow to_row(const TrialRecord& record, const fs::path& root,
-                const std::map<std::string, nlohmann::json>& launches) {
+TrialRow to_row(const TrialRecord& record, const fs::path& root, Origin origin) {
   const TrialSummary& s = record.summary;
   TrialRow row;
   row.id = s.id;
   row.run = root;
   row.settings = config::read_settings(record.settings_yaml);
-  row.varied = s.varied;
   row.status = s.status;
   row.reason = s.reason;
   row.loss = s.final_val_loss;
@@ -62,17 +37,10 @@ TrialRow to_row(const TrialRecord& record, const fs::path& root,
   row.n_parameters = s.n_parameters;
   row.steps = s.steps;
   row.tokens = s.tokens;
-  row.seconds = s.seconds;
+  row.seconds = s.seconds * static_cast<double>(s.team_size);
   row.val_step = record.val_step;
   row.val_loss = record.val_loss;
-  row.corpus_sha256 = record.corpus_sha256;
-  row.version = row.program_sha256 = row.processor = kUnknown;
-  const auto launch = launches.find(s.launch);
-  if (launch != launches.end()) {
-    row.version = launch->second.value("version", kUnknown);
-    row.program_sha256 = launch->second.value("program_sha256", kUnknown);
-    row.processor = launch->second.value("processor", kUnknown);
-  }
+  row.origin = std::move(origin);
   return row;
 }
 
@@ -81,23 +49,43 @@ void read_run(const fs::path& root, TrialTable& table) {
     throw_data(fmt::format("there is no run directory {}", root.string()),
                "the folder that pgmpi --run-dir wrote", "pgpost compare RUN_DIR...");
   }
-  const auto launches = read_launches(root, table);
   record::Scan scan = record::scan_trials(record::RunDirectory(root));
   for (const record::DamagedTrial& d : scan.damaged) {
     table.left_out.push_back({(root / d.id).string(), "damaged: " + d.reason});
   }
-  for (const TrialRecord& record : scan.records) {
+  std::vector<Origin> origins = read_origins(root, scan.records, table.warnings);
+  for (std::size_t i = 0; i < scan.records.size(); ++i) {
     try {
-      table.rows.push_back(to_row(record, root, launches));
+      table.rows.push_back(to_row(scan.records[i], root, std::move(origins[i])));
     } catch (const InvalidInput& error) {
-      table.left_out.push_back({(root / record.summary.id).string(), error.what()});
+      table.left_out.push_back({(root / scan.records[i].summary.id).string(), error.what()});
     }
   }
 }
 
-std::string brief(const std::string& value) {
-  const bool hash = value.size() == 64 && value.find(' ') == std::string::npos;
-  return hash ? value.substr(0, 12) + "..." : value;
+/// The spelling that setting_values gives this value.
+std::string spelled(const std::string& path, const std::string& value) {
+  return value_at(config::setting_values(config::with(config::Settings(), path, value)), path);
+}
+
+void select(TrialTable& table, const std::vector<std::string>& where) {
+  for (const std::string& text : where) {
+    const auto condition = split_condition(text);
+    const std::string& path = condition.first;
+    const std::string value = spelled(path, condition.second);
+    std::set<std::string> seen;
+    std::erase_if(table.rows, [&](const TrialRow& row) {
+      const std::string its = value_at(config::setting_values(row.settings), path);
+      seen.insert(its);
+      return its != value;
+    });
+    if (table.rows.empty()) {
+      const std::vector<std::string> list(seen.begin(), seen.end());
+      throw_data(fmt::format("no trial has {}={}", path, value),
+                 "one of the values of the run: " + join(list, ", "), "");
+    }
+    table.selection += (table.selection.empty() ? "" : " ") + path + "=" + value;
+  }
 }
 
 }  // namespace
@@ -122,37 +110,14 @@ std::string value_at(const SettingValues& settings, const std::string& path) {
   return {};
 }
 
-void check_one_origin(TrialTable& table, bool allow_mixed) {
-  const std::vector<std::pair<std::string, std::string (*)(const TrialRow&)>> kinds = {
-      {"program_sha256", [](const TrialRow& r) { return r.program_sha256; }},
-      {"version", [](const TrialRow& r) { return r.version; }},
-      {"processor", [](const TrialRow& r) { return r.processor; }},
-      {"corpus_sha256", [](const TrialRow& r) { return r.corpus_sha256; }},
-      {"train.reproducible", [](const TrialRow& r) { return r.settings.train.reproducible; }}};
-  std::vector<std::string> mixed;
-  for (const auto& [name, value_of] : kinds) {
-    std::map<std::string, std::string> example;
-    for (const TrialRow& row : table.rows) example.emplace(value_of(row), row.name());
-    std::vector<std::string> parts;
-    for (const auto& [value, trial] : example) {
-      parts.push_back(fmt::format("{} in {}", brief(value), trial));
-      table.provenance.emplace_back(name, value);
-    }
-    if (parts.size() > 1) mixed.push_back(name + ": " + join(parts, ", "));
-  }
-  if (mixed.empty()) return;
-  const std::string found = "the trials are of mixed origin\n  " + join(mixed, "\n  ");
-  if (!allow_mixed) {
-    throw_data(found, "one program, version, processor, corpus and mode in one comparison",
-               "compare the run directories one by one, or accept the mixture: --allow-mixed");
-  }
-  table.warnings.push_back(
-      "Mixed origin was allowed: differences between arms may be differences "
-      "between programs, machines or data. " +
-      join(mixed, "; "));
+std::vector<Origin> TrialTable::origins() const {
+  std::vector<Origin> list;
+  for (const TrialRow& row : rows) list.push_back(row.origin);
+  return list;
 }
 
-TrialTable load_trials(const std::vector<fs::path>& roots, bool allow_mixed) {
+TrialTable load_trials(const std::vector<fs::path>& roots, const std::vector<std::string>& where,
+                       bool allow_mixed) {
   TrialTable table;
   table.roots = roots;
   bool has_study = false;
@@ -161,6 +126,7 @@ TrialTable load_trials(const std::vector<fs::path>& roots, bool allow_mixed) {
     if (has_study) continue;
     if (auto study = read_study(root)) {
       table.analysis = study->analysis;
+      table.name = study->name;
       table.question = study->question;
       has_study = true;
     }
@@ -171,7 +137,8 @@ TrialTable load_trials(const std::vector<fs::path>& roots, bool allow_mixed) {
     throw_data(found, "trials/<id>/metrics.h5, written by pgmpi",
                "pgpost status RUN_DIR says how far a run is");
   }
-  check_one_origin(table, allow_mixed);
+  select(table, where);
+  require_one_origin(table.origins(), allow_mixed, table.warnings);
   return table;
 }
 
@@ -184,7 +151,7 @@ std::vector<Arm> make_arms(TrialTable& table) {
     std::erase_if(settings,
                   [](const auto& s) { return s.first == kSeedPath || s.first == kCorpusPath; });
     // Where a mixture of corpora was allowed, they are still different arms.
-    settings.emplace_back("corpus_sha256", row.corpus_sha256);
+    settings.emplace_back("corpus_sha256", row.origin.corpus_sha256);
     if (row.settings.gate.unit == "gelu") {
       for (auto& [path, value] : settings) {
         if (path == "gate.alpha") value = "unused";

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "config/settings.hpp"
+#include "postprocess/results/origin.hpp"
 #include "record/trial_record.hpp"
 
 // Run directories as one table of trials with any settings, and the arms in it: all seeds of one
@@ -24,7 +25,6 @@ struct TrialRow {
   std::string id;
   std::filesystem::path run;
   config::Settings settings;
-  std::vector<std::pair<std::string, std::string>> varied;
   record::TrialStatus status = record::TrialStatus::finished;
   std::string reason;  ///< why it did not finish
   double loss = 0;     ///< final validation loss
@@ -32,14 +32,10 @@ struct TrialRow {
   std::int64_t n_parameters = 0;
   std::int64_t steps = 0;
   std::int64_t tokens = 0;
-  double seconds = 0;
+  double seconds = 0;  ///< of all ranks of its team together
   std::vector<std::int64_t> val_step;
   std::vector<double> val_loss;
-  // Where it comes from; "unknown" without provenance.json.
-  std::string corpus_sha256;
-  std::string version;
-  std::string program_sha256;
-  std::string processor;
+  Origin origin;
 
   /// Finished with a finite loss.
   [[nodiscard]] bool usable() const;
@@ -48,31 +44,25 @@ struct TrialRow {
   [[nodiscard]] std::string name() const;  ///< run/id
 };
 
-/// A trial (or arm) that is not in the comparisons, and why.
-struct LeftOut {
-  std::string what;
-  std::string reason;
-};
-
 /// Trials of one or more run directories.
 struct TrialTable {
   std::vector<std::filesystem::path> roots;
-  std::string question;  ///< of the first study.yaml
+  std::string selection;  ///< "optimizer.lr=0.001" when only a part of the trials was asked for
+  std::string name;       ///< of the first study.yaml; as is the question
+  std::string question;
   config::AnalysisSettings analysis;
   std::vector<TrialRow> rows;
-  std::vector<LeftOut> left_out;      ///< damaged files
-  std::vector<std::string> warnings;  ///< mixed or unknown provenance
-  std::vector<std::pair<std::string, std::string>> provenance;
+  std::vector<LeftOut> left_out;                      ///< damaged files
+  std::vector<std::string> warnings;                  ///< mixed or unknown provenance
+  [[nodiscard]] std::vector<Origin> origins() const;  ///< one for each row
 };
 
 /// Reads the trials of all run directories; the analysis settings are those of the first one that
-/// has a study.yaml. Trials of different programs, versions, processors, corpora or reproducible
-/// modes are not comparable: InvalidInput (data) naming example trials, or with `allow_mixed` a
-/// warning. Throws InvalidInput (data) too where a folder is absent or no trial can be read.
-TrialTable load_trials(const std::vector<std::filesystem::path>& roots, bool allow_mixed);
-
-/// The rule of load_trials, for a table that is in memory.
-void check_one_origin(TrialTable& table, bool allow_mixed);
+/// has a study.yaml. `where` ("path=value", repeatable) keeps the trials with these settings.
+/// Throws InvalidInput (data) where a folder is absent, no trial can be read or is selected, or
+/// the trials are of mixed origin (see require_one_origin); settings for a path that is none.
+TrialTable load_trials(const std::vector<std::filesystem::path>& roots,
+                       const std::vector<std::string>& where, bool allow_mixed);
 
 /// Trials with equal settings apart from train.seed (and the place of the corpus file).
 struct Arm {

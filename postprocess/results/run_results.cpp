@@ -37,19 +37,14 @@ bool matches(const TrialSummary& s, const std::string& path, const std::string& 
 
 void select(RunResults& results, const std::vector<std::string>& where) {
   for (const std::string& condition : where) {
-    const std::size_t equals = condition.find('=');
-    if (equals == std::string::npos || equals == 0) {
-      throw_settings("--where " + condition + " is no condition", "path=value",
-                     "--where gate.alpha=0.5");
-    }
-    const std::string path = condition.substr(0, equals);
-    const std::string value = condition.substr(equals + 1);
+    const auto [path, value] = split_condition(condition);
     std::set<std::string> seen;
     for (const TrialRecord& t : results.trials) {
       for (const auto& [p, v] : t.summary.varied) seen.insert(p + "=" + v);
     }
-    std::erase_if(results.trials,
-                  [&](const TrialRecord& t) { return !matches(t.summary, path, value); });
+    std::erase_if(results.trials, [&, p = path, v = value](const TrialRecord& t) {
+      return !matches(t.summary, p, v);
+    });
     if (results.trials.empty()) {
       const std::vector<std::string> known(seen.begin(), seen.end());
       const auto near = nearest_word(condition, known);
@@ -77,18 +72,6 @@ void refuse_other_axes(const RunResults& results) {
                  fmt::format("--where {}={}", path, list.front()));
     }
   }
-}
-
-void refuse_mixed_corpora(const RunResults& results) {
-  std::map<std::string, std::string> example;
-  for (const TrialRecord& t : results.trials) example.emplace(t.corpus_sha256, t.summary.id);
-  if (example.size() < 2) return;
-  std::vector<std::string> parts;
-  for (const auto& [sha, id] : example)
-    parts.push_back(fmt::format("{} ({}...)", id, sha.substr(0, 12)));
-  throw_data("the trials were trained on different corpora: " + join(parts, ", "),
-             "one corpus_sha256 in all trials of a run directory",
-             "move the trials of the other corpus to a run directory of their own");
 }
 
 /// The anchor of the selected trials in transfer.json: {"trials": [{id, anchor, anchor_lr}]}.
@@ -221,7 +204,17 @@ std::optional<config::Study> read_study(const fs::path& root) {
   }
 }
 
-RunResults load_results(const fs::path& root, const std::vector<std::string>& where) {
+std::pair<std::string, std::string> split_condition(const std::string& condition) {
+  const std::size_t equals = condition.find('=');
+  if (equals == std::string::npos || equals == 0) {
+    throw_settings("--where " + condition + " is no condition", "path=value",
+                   "--where gate.alpha=0.5");
+  }
+  return {condition.substr(0, equals), condition.substr(equals + 1)};
+}
+
+RunResults load_results(const fs::path& root, const std::vector<std::string>& where,
+                        bool allow_mixed) {
   if (!fs::is_directory(root)) {
     throw_data(fmt::format("there is no run directory {}", root.string()),
                "the folder that pgmpi --run-dir wrote", "pgpost fit RUN_DIR");
@@ -256,7 +249,8 @@ RunResults load_results(const fs::path& root, const std::vector<std::string>& wh
   }
   select(results, where);
   refuse_other_axes(results);
-  refuse_mixed_corpora(results);
+  results.origins = read_origins(root, results.trials, results.origin_warnings);
+  require_one_origin(results.origins, allow_mixed, results.origin_warnings);
   read_transfer_anchor(results);
   results.planned_grid_trials = count_planned_trials(results);
   return results;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "config/settings.hpp"
+#include "postprocess/results/origin.hpp"
 #include "record/run_directory.hpp"
 
 namespace pg::post {
@@ -28,6 +29,8 @@ struct RunResults {
   std::string selection;  ///< "gate.alpha=0.5" when only a part of the trials was asked for
   std::vector<record::TrialRecord> trials;
   std::vector<record::DamagedTrial> damaged;  ///< trials, and transfer.json if it is
+  std::vector<Origin> origins;                ///< one for each trial; empty for a table
+  std::vector<std::string> origin_warnings;   ///< unknown or mixed origin
   /// LR* of the anchor batch as the transfer stage took it (transfer.json), if it has run.
   std::optional<double> transfer_optimum_lr;
   std::int64_t planned_grid_trials = 0;  ///< by study.yaml's axes, else by the values seen
@@ -40,8 +43,12 @@ std::optional<config::Study> read_study(const std::filesystem::path& root);
 /// Reads study.yaml and the trials. Settings beyond batch, learning rate and seed may vary only
 /// if `where` ("path=value", repeatable) picks one value of each: one law is fitted at a time.
 /// Throws InvalidInput (data): no such folder, no trials at all, nothing selected, other settings
-/// vary, more than one corpus. A damaged file never throws: it is listed.
-RunResults load_results(const std::filesystem::path& root, const std::vector<std::string>& where);
+/// vary, mixed origin (see require_one_origin). A damaged file never throws: it is listed.
+RunResults load_results(const std::filesystem::path& root, const std::vector<std::string>& where,
+                        bool allow_mixed);
+
+/// "path=value" as its two parts. Throws InvalidInput (settings).
+std::pair<std::string, std::string> split_condition(const std::string& condition);
 
 /// Trials that the grid should have: all batches x all learning rates x all seeds, by study.yaml's
 /// axes and by what was seen.

@@ -394,13 +394,16 @@ std::vector<std::string> differences(const Study& a, const Study& b) {
 
 Settings with(const Settings& settings, const std::string& path, const std::string& value) {
   Settings copy = settings;
+  std::vector<std::string> known;
   for (const Field& field : settings_fields(copy)) {
+    known.push_back(field.path);
     if (field.path != path) continue;
     const std::string wrong = field.set(YAML::Node(value));
     if (!wrong.empty()) throw_settings(path + ": " + wrong, "", "another value");
     return copy;
   }
-  throw_settings("there is no setting '" + path + "'", "a path of --print-config", "");
+  throw_settings("there is no setting '" + path + "'", "a path of --print-config",
+                 nearest_word(path, known).value_or(""));
 }
 
 }  // namespace pg::config

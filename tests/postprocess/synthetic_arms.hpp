@@ -50,10 +50,6 @@ inline post::TrialRow synthetic_row(const std::string& architecture, std::int64_
   row.steps = 5000;
   row.tokens = 5000 * 64 * 256;
   row.seconds = 100;
-  row.corpus_sha256 = std::string(64, 'c');
-  row.version = "1";
-  row.program_sha256 = std::string(64, 'p');
-  row.processor = "a processor";
   return row;
 }
 
@@ -80,6 +76,13 @@ inline post::TrialTable synthetic_arms(const SyntheticArms& s) {
           row.id = architecture + "_d" + std::to_string(width) + "_a" + std::to_string(arm) + "_s" +
                    std::to_string(seed);
           row.loss = base * (1 + effect) + shared + s.noise * stream.normal(arm + 1);
+          row.origin = {.trial = row.name(),
+                        .launch = "launch-1",
+                        .version = "1",
+                        .program_sha256 = std::string(64, 'p'),
+                        .processor = "a processor",
+                        .corpus_sha256 = std::string(64, 'c'),
+                        .reproducible = "strict"};
           add_curve(row);
           table.rows.push_back(std::move(row));
         }

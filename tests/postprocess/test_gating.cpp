@@ -234,29 +234,29 @@ BOOST_AUTO_TEST_CASE(mixed_origins_are_refused_by_name) {
     return table;
   };
   const std::vector<std::pair<std::string, std::function<void(TrialRow&)>>> changes = {
-      {"program_sha256", [](TrialRow& r) { r.program_sha256 = std::string(64, 'q'); }},
-      {"version", [](TrialRow& r) { r.version = "2"; }},
-      {"processor", [](TrialRow& r) { r.processor = "another"; }},
-      {"corpus_sha256", [](TrialRow& r) { r.corpus_sha256 = std::string(64, 'd'); }},
-      {"train.reproducible", [](TrialRow& r) { r.settings.train.reproducible = "fast"; }}};
+      {"program_sha256", [](TrialRow& r) { r.origin.program_sha256 = std::string(64, 'q'); }},
+      {"version", [](TrialRow& r) { r.origin.version = "2"; }},
+      {"processor", [](TrialRow& r) { r.origin.processor = "another"; }},
+      {"corpus_sha256", [](TrialRow& r) { r.origin.corpus_sha256 = std::string(64, 'd'); }},
+      {"reproducible", [](TrialRow& r) { r.origin.reproducible = "fast"; }}};
   for (const auto& [name, change] : changes) {
     TrialTable table = changed(change);
     const std::string example = table.rows[3].name();
     try {
-      check_one_origin(table, false);
+      require_one_origin(table.origins(), false, table.warnings);
       BOOST_ERROR(name << " may differ");
     } catch (const pg::InvalidInput& error) {
       BOOST_TEST(static_cast<int>(error.exit_code()) == 65);
       BOOST_TEST(mentions(error.what(), name));
       BOOST_TEST(mentions(error.what(), example));
     }
-    check_one_origin(table, true);
+    require_one_origin(table.origins(), true, table.warnings);
     BOOST_TEST(table.warnings.size() == 1U);
     const Judged j = judge(std::move(table));
     BOOST_TEST(mentions(gating_json(j.analysis, j.conclusions), "Mixed origin was allowed"));
   }
   TrialTable same = changed([](TrialRow&) {});
-  check_one_origin(same, false);
+  require_one_origin(same.origins(), false, same.warnings);
   BOOST_TEST(same.warnings.empty());
 }
 

@@ -166,11 +166,12 @@ BOOST_AUTO_TEST_CASE(mixed_runs_are_refused) {
   pg::record::write_trial(run.metrics_file(other.summary.id), other);
   const Run fit = pgpost("fit " + folder.path().string());
   BOOST_TEST(fit.code == 65);
-  BOOST_TEST(contains(fit.err, "different corpora"));
+  BOOST_TEST(contains(fit.err, "mixed origin"));
+  BOOST_TEST(contains(fit.err, "corpus_sha256"));
   BOOST_TEST(contains(fit.err, other.summary.id));
 }
 
-BOOST_AUTO_TEST_CASE(an_unfinished_run_by_two_builds_says_so) {
+BOOST_AUTO_TEST_CASE(an_unfinished_run_by_two_builds_is_concluded_only_on_demand) {
   const Folder folder;
   pg::test::write_synthetic_grid(folder.path(), small());
   const pg::record::RunDirectory run(folder.path());
@@ -182,16 +183,20 @@ BOOST_AUTO_TEST_CASE(an_unfinished_run_by_two_builds_says_so) {
   pg::write_file(run.provenance_file(),
                  R"({"launches": [{"id": "launch-1", "version": "0.1.0"},
                                   {"id": "launch-2", "version": "0.2.0"}]})");
-  const Run fit = pgpost("fit --format json " + folder.path().string());
+  const Run refused = pgpost("fit " + folder.path().string());
+  BOOST_TEST(refused.code == 65);
+  BOOST_TEST(contains(refused.err, "version: 0.1.0 in "), refused.err);
+  BOOST_TEST(contains(refused.err, "--allow-mixed"));
+  const Run fit = pgpost("fit --allow-mixed --format json " + folder.path().string());
   BOOST_TEST(fit.code == 0, fit.err);
+  BOOST_TEST(pgpost("fit --strict --allow-mixed " + folder.path().string()).code == 65);
   const json out = json::parse(fit.out);
   std::string text;
   for (const json& w : out["warnings"]) {
     text += w["code"].get<std::string>() + ": " + w["text"].get<std::string>() + "\n";
   }
   BOOST_TEST(contains(text, "incomplete_grid: Only 17 of 18"), text);
-  BOOST_TEST(contains(text, "launch-1: 0.1.0"), text);
-  BOOST_TEST(contains(text, "launch-2: 0.2.0"), text);
+  BOOST_TEST(contains(text, "0.2.0 in " + (folder.path() / "b0064_lr3e-05_s42").string()), text);
   BOOST_TEST(contains(pg::read_file(folder.path() / "RESULTS.md"),
                       "| batch 16, learning rate 3e-05 | missing"));
 }

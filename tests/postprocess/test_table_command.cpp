@@ -202,12 +202,11 @@ BOOST_AUTO_TEST_CASE(command_lines_that_make_no_sense) {
   BOOST_TEST(contains(fit("--model power --csv " + file + " --x bach --y lr").err, "'batch'"));
   for (const std::string& arguments :
        {std::string("--model power --x batch --y lr"), "--model power --x batch --csv " + file,
-        std::string("--strict"), base, ". --model power " + base,
-        "--model power --margin 0.1 " + base, "--model power --test gamma=1 " + base,
-        "--model power --test beta " + base, "--model power --predict 1,2 " + base,
-        "--model power --predict x " + base, "--model power --predict -1 " + base,
-        "--model power --bootstrap 3 " + base, "--model power --cluster lr " + base,
-        "--model power --where batch " + base}) {
+        base, ". --model power " + base, "--model power --margin 0.1 " + base,
+        "--model power --test gamma=1 " + base, "--model power --test beta " + base,
+        "--model power --predict 1,2 " + base, "--model power --predict x " + base,
+        "--model power --predict -1 " + base, "--model power --bootstrap 3 " + base,
+        "--model power --cluster lr " + base, "--model power --where batch " + base}) {
     BOOST_TEST(fit(arguments).code == 64, arguments << " gave " << fit(arguments).code);
   }
   BOOST_TEST(fit("--model power --csv /nowhere.csv --x a --y b").code == 74);
