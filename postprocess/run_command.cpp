@@ -29,6 +29,7 @@ struct Conclusion {
   std::vector<Picture> pictures;
   std::vector<NamedText> files;  ///< further ones, that a source document names
   std::vector<LeftOut> damaged;
+  std::vector<Origin> origins;
   bool clean = true;  ///< nothing is in doubt
 };
 
@@ -45,6 +46,7 @@ Conclusion conclude_batch_scaling(const RunRequest& request) {
   for (const record::DamagedTrial& d : results.damaged) {
     c.damaged.push_back({d.id + " (" + d.file.string() + ")", d.reason});
   }
+  c.origins = results.origins;
   c.clean = nothing_in_doubt(fit, assessment);
   return c;
 }
@@ -98,10 +100,12 @@ Conclusion conclude_runs(const RunRequest& request) {
   if (kind == "gating" || kind == "model_size") {
     TrialTable table = load_trials(request.runs, request.where, request.allow_mixed);
     const std::vector<LeftOut> damaged = table.left_out;
+    const std::vector<Origin> origins = table.origins();
     c = kind == "gating" ? conclude_gating(std::move(table))
                          : conclude_model_size(std::move(table));
     c.text = to_plain_text(c.document);
     c.damaged = damaged;
+    c.origins = origins;
   } else if (request.runs.size() == 1) {
     c = conclude_batch_scaling(request);
   } else {
@@ -134,7 +138,8 @@ std::string try_plots(const Conclusion& c) {
 }
 
 void write_all(const Conclusion& c, const std::string& plot_problem) {
-  const Document document = finish_document(c.document, names_of(c.pictures), plot_problem);
+  const Document document =
+      finish_document(c.document, names_of(c.pictures), plot_problem, c.origins);
   write_file(c.output / c.json.name, c.json.text);
   for (const NamedText& file : c.files) write_file(c.output / file.name, file.text);
   write_file(c.output / "RESULTS.md", to_markdown(document));
@@ -143,7 +148,13 @@ void write_all(const Conclusion& c, const std::string& plot_problem) {
 
 std::string written_names(const Conclusion& c) {
   std::string names = c.json.name + ", RESULTS.md, report.html";
-  for (const NamedText& file : c.files) names += ", " + file.name;
+  constexpr std::size_t kMostNamed = 3;
+  for (std::size_t i = 0; i < std::min(kMostNamed, c.files.size()); ++i) {
+    names += ", " + c.files[i].name;
+  }
+  if (c.files.size() > kMostNamed) {
+    names += fmt::format(" and {} more of the kind", c.files.size() - kMostNamed);
+  }
   return names;
 }
 

@@ -7,6 +7,7 @@
 #include <limits>
 #include <map>
 #include <set>
+#include <tuple>
 
 #include "base/error.hpp"
 #include "base/text.hpp"
@@ -52,6 +53,9 @@ std::vector<GatingBlock> make_blocks(const std::vector<Arm>& arms) {
     }
     blocks[place->second].arms.push_back(i);
   }
+  std::stable_sort(blocks.begin(), blocks.end(), [](const GatingBlock& x, const GatingBlock& y) {
+    return std::tie(x.architecture, x.n_parameters) < std::tie(y.architecture, y.n_parameters);
+  });
   return blocks;
 }
 

@@ -125,7 +125,7 @@ struct GatingAnalysis {
   TrialTable table;
   std::string anchor;
   std::vector<Arm> arms;
-  std::vector<GatingBlock> blocks;
+  std::vector<GatingBlock> blocks;  ///< by architecture, then size
   std::vector<ArmComparison> comparisons;
   std::vector<AlphaOptimum> optima;
   std::vector<BestArm> best;

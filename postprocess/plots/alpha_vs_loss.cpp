@@ -96,14 +96,13 @@ std::string panel(const AlphaVsLossData& data, const AlphaGroup& group, std::siz
 
 /// The key of all panels: what any of them shows.
 std::vector<std::string> key_entries(const AlphaVsLossData& data) {
-  std::vector<std::string> out = {std::string("with ") + kPoints +
-                                  " title 'mean over seeds, 95 % interval'"};
+  std::vector<std::string> out = {std::string("with ") + kPoints + " title \"" +
+                                  literal(data.interval_label) + "\""};
   const auto any = [&](auto has) {
     return std::any_of(data.groups.begin(), data.groups.end(), has);
   };
   if (any([](const AlphaGroup& g) { return !g.quadratic.x.empty(); })) {
-    out.push_back(
-        fmt::format("with lines lw 2.5 lc rgb '{}' title 'quadratic, 95 % band'", colour::kBlue));
+    out.push_back(fmt::format("with lines lw 2.5 lc rgb '{}' title 'quadratic'", colour::kBlue));
   }
   if (any([](const AlphaGroup& g) { return g.best_alpha.has_value(); })) {
     out.push_back("with points pt 13 ps 1.9 lc rgb '#D55E00' title 'best α, 95 % interval'");
@@ -171,8 +170,7 @@ Picture alpha_vs_loss(const std::string& name, const AlphaVsLossData& data) {
                  (foot + 70) / picture.height, (foot + kPanel - 60) / picture.height) +
         panel(data, data.groups[i], i, x);
   }
-  picture.script +=
-      key_panel(key_entries(data), kKey / picture.height, n == 1 ? 2 : 3) + "unset multiplot\n";
+  picture.script += key_panel(key_entries(data), kKey / picture.height, 2) + "unset multiplot\n";
   return picture;
 }
 

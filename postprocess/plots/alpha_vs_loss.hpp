@@ -13,7 +13,7 @@ namespace pg::post {
 struct AlphaPoint {
   double alpha = 0;
   double loss = 0;     ///< mean over seeds
-  Interval ci95 = {};  ///< between seeds; low == high: not known
+  Interval ci95 = {};  ///< low == high: not known
   std::size_t n_seeds = 1;
 };
 
@@ -30,10 +30,11 @@ struct AlphaGroup {
 
 struct AlphaVsLossData {
   std::string title;
-  std::string x_label;       ///< "gate mixing alpha"
-  std::string y_label;       ///< "final validation loss (nats per token)"
-  std::string anchor_label;  ///< "ungated model"; used where a group has an anchor_loss
-  double anchor_margin = 0;  ///< relative half width of the equivalence band, 0.02; 0: none
+  std::string x_label;         ///< "gate mixing alpha"
+  std::string y_label;         ///< "final validation loss (nats per token)"
+  std::string interval_label;  ///< what the points' intervals are of
+  std::string anchor_label;    ///< "ungated model"; used where a group has an anchor_loss
+  double anchor_margin = 0;    ///< relative half width of the equivalence band, 0.02; 0: none
   std::vector<AlphaGroup> groups;
 };
 

@@ -38,27 +38,33 @@ Picture relative_differences(const GatingAnalysis& a) {
     data.rows.push_back(std::move(row));
   }
   const double margin = 100 * a.table.analysis.equivalence_margin;
-  data.references = {{"equal", 0},
-                     {"-" + shortest(margin) + " %", -margin},
-                     {"+" + shortest(margin) + " %", margin}};
+  data.references = {{"equal", 0}, {"margin", -margin}, {"margin", margin}};
   return forest("relative_differences", data);
 }
 
-/// Mean over the usable seeds of an arm, with its interval.
-AlphaPoint alpha_point(const GatingAnalysis& a, const Arm& arm, double alpha) {
-  std::vector<double> losses;
-  for (const std::size_t r : arm.rows) {
-    if (a.table.rows[r].usable()) losses.push_back(a.table.rows[r].loss);
+/// Mean over the usable seeds of an arm. Its interval is that of the difference from the anchor:
+/// what a seed adds to both is not in it.
+AlphaPoint alpha_point(const GatingAnalysis& a, std::size_t arm, double alpha) {
+  AlphaPoint point;
+  point.alpha = alpha;
+  point.n_seeds = 0;
+  for (const std::size_t r : a.arms[arm].rows) {
+    if (!a.table.rows[r].usable()) continue;
+    point.loss += a.table.rows[r].loss;
+    ++point.n_seeds;
   }
-  const MeanTest mean = mean_test(losses);
-  AlphaPoint point{alpha, mean.estimate, {mean.estimate, mean.estimate}, losses.size()};
-  if (mean.ci95.finite()) point.ci95 = mean.ci95;
+  point.loss /= static_cast<double>(point.n_seeds);
+  for (const ArmComparison& c : a.comparisons) {
+    if (c.arm != arm || !c.test.ci95.finite() || c.test.df < 1) continue;
+    point.ci95 = {point.loss + c.anchor_loss * (c.test.ci95.low - c.test.estimate),
+                  point.loss + c.anchor_loss * (c.test.ci95.high - c.test.estimate)};
+  }
   return point;
 }
 
 AlphaGroup alpha_group(const GatingAnalysis& a, const AlphaOptimum& o) {
   AlphaGroup group;
-  group.label = a.blocks[o.block].label + ", " + o.gate;
+  group.label = a.blocks[o.block].label;
   double anchor = 0;
   std::size_t n_anchor = 0;
   for (const std::size_t i : a.blocks[o.block].arms) {
@@ -72,7 +78,7 @@ AlphaGroup alpha_group(const GatingAnalysis& a, const AlphaOptimum& o) {
       }
     } else if (gate_of(arm) == o.gate &&
                std::find(o.alphas.begin(), o.alphas.end(), *alpha) != o.alphas.end()) {
-      group.points.push_back(alpha_point(a, arm, *alpha));
+      group.points.push_back(alpha_point(a, i, *alpha));
     }
   }
   if (n_anchor > 0) group.anchor_loss = anchor / static_cast<double>(n_anchor);
@@ -89,13 +95,20 @@ AlphaGroup alpha_group(const GatingAnalysis& a, const AlphaOptimum& o) {
 
 Picture alpha_curves(const GatingAnalysis& a) {
   AlphaVsLossData data;
+  const bool one_gate = std::all_of(a.optima.begin(), a.optima.end(), [&](const AlphaOptimum& o) {
+    return o.gate == a.optima.front().gate;
+  });
   data.title = "Loss against the gate's mixing parameter";
+  if (one_gate) data.title += ", " + a.optima.front().gate;
   data.x_label = "α";
   data.y_label = "final validation loss (nats per token)";
+  data.interval_label = "mean, 95 % interval of the pairs";
   data.anchor_label = "ungated model";
   data.anchor_margin = a.table.analysis.equivalence_margin;
   for (const AlphaOptimum& o : a.optima) {
-    if (data.groups.size() < kMostPanels) data.groups.push_back(alpha_group(a, o));
+    if (data.groups.size() == kMostPanels) break;
+    data.groups.push_back(alpha_group(a, o));
+    if (!one_gate) data.groups.back().label += ", " + o.gate;
   }
   return alpha_vs_loss("alpha_vs_loss", data);
 }
@@ -124,6 +137,9 @@ Picture largest_curves(const GatingAnalysis& a) {
     for (const std::size_t r : arm.rows) {
       const TrialRow& row = a.table.rows[r];
       if (!row.usable()) continue;
+      if (!row.train_loss.empty()) {
+        curve.train.push_back({{row.train_step.begin(), row.train_step.end()}, row.train_loss});
+      }
       curve.validation.push_back({{row.val_step.begin(), row.val_step.end()}, row.val_loss});
     }
     if (!curve.validation.empty()) data.arms.push_back(std::move(curve));

@@ -102,7 +102,7 @@ Picture scaling_laws(const ScalingLawsData& data) {
   picture.script =
       std::string(kFrame) +
       "set multiplot layout 2,2 margins 0.065,0.985,0.06,0.955 spacing 0.08,0.12\n"
-      "set key top right Left reverse samplen 2.5 opaque\n"
+      "set key top right Left reverse samplen 2 opaque font ',11'\n"
       "set title 'Perplexity by model size'\nset xlabel 'parameters N'\n"
       "set ylabel 'validation perplexity'\n" +
       size_panel(

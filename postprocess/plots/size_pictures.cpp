@@ -66,17 +66,17 @@ Picture four_panels(const ModelSizeAnalysis& a, const SizeLaw& law, const std::s
     seconds.push_back(c.seconds);
   }
   if (const Rival* line = find_rival(law, "log_linear")) {
-    data.perplexity_fit = law_curve(line->fit, law.n,
-                                    fmt::format("perplexity ∝ N^{{{:.3f}}} [{:.3f}, {:.3f}]", law.b,
-                                                law.b_ci95.low, law.b_ci95.high),
-                                    law.df >= 1, as_perplexity);
+    data.perplexity_fit = law_curve(
+        line->fit, law.n,
+        fmt::format("∝ N^({:.3f}) [{:.3f}, {:.3f}]", law.b, law.b_ci95.low, law.b_ci95.high),
+        law.df >= 1, as_perplexity);
   }
   if (std::all_of(seconds.begin(), seconds.end(), [](double s) { return s > 0; })) {
     const LawFit time = fit_law("power", {{law.n}, seconds, {}, {}});
     if (time.ok()) {
-      data.time_fit = law_curve(time, law.n,
-                                fmt::format("time ∝ N^{{{:.2f}}}", time.parameter("beta").estimate),
-                                time.df >= 1, as_it_is);
+      data.time_fit =
+          law_curve(time, law.n, fmt::format("∝ N^{:.2f}", time.parameter("beta").estimate),
+                    time.df >= 1, as_it_is);
     }
   }
   Picture picture = scaling_laws(data);

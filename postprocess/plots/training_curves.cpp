@@ -137,6 +137,8 @@ Picture training_curves(const std::string& name, const TrainingCurvesData& data)
     }
   }
   const Range y = loss_range(arms);
+  const bool any_train =
+      std::any_of(arms.begin(), arms.end(), [](const MeanArm& arm) { return !arm.train.empty(); });
   std::vector<std::string> key;
   for (std::size_t a = 0; a < arms.size(); ++a) {
     key.push_back(fmt::format("with linespoints pt {} ps 1 lw 2 lc rgb '{}' title \"{}\"",
@@ -149,8 +151,8 @@ Picture training_curves(const std::string& name, const TrainingCurvesData& data)
       std::string(kFrame) +
       fmt::format("set xlabel 'step'\nunset key\nset multiplot title \"{}\" font ',16'\n",
                   literal(data.title)) +
-      panel_at(0.07, 0.5, bottom, 0.87) + panel(arms, true, y) +
-      panel_at(0.56, 0.97, bottom, 0.87) + panel(arms, false, y) +
+      panel_at(0.07, any_train ? 0.5 : 0.97, bottom, 0.87) + panel(arms, true, y) +
+      (any_train ? panel_at(0.56, 0.97, bottom, 0.87) + panel(arms, false, y) : "") +
       key_panel(key, key_top, kKeyColumns) + "unset multiplot\n";
   return picture;
 }

@@ -224,7 +224,8 @@ Section choice_section(const GatingAnalysis& a) {
   s.blocks.emplace_back(
       Figure{"alpha_vs_loss",
              "Loss against alpha for each configuration and gate (at most twelve): means over "
-             "seeds with 95 % intervals, the quadratic, its lowest point, and the ungated model "
+             "seeds with the 95 % intervals of their pairs, the quadratic, its lowest point, and "
+             "the ungated model "
              "with the margin of equivalence in grey."});
   DocumentTable best{{"configuration", "best arm", "of", "difference", "flattered by",
                       "leave-one-seed-out", "95 % interval"},
@@ -312,7 +313,6 @@ Document gating_document(const GatingAnalysis& a, const GatingConclusions& c) {
   if (!a.left_out.empty()) d.sections.push_back({"Left out", {left_out_table(a.left_out)}});
   d.sections.push_back(list_section("Conventions", conventions(a)));
   d.sections.push_back(list_section("Provenance", origin_values(a.table.origins())));
-  d.sections.push_back(origins_section(a.table.origins()));
   return d;
 }
 

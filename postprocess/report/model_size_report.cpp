@@ -401,7 +401,6 @@ Document model_size_document(const ModelSizeAnalysis& analysis, const TrialTable
   if (!left.empty()) add({"Left out", {left_out_table(left)}});
   add(list_section("Conventions", conventions()));
   add(list_section("Provenance", origin_values(table.origins())));
-  add(origins_section(table.origins()));
   return document;
 }
 

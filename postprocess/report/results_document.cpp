@@ -302,7 +302,6 @@ Document results_document(const RunResults& results, const ScalingFit& fit,
     out.add(list_section("Conventions", assessment.conventions));
   }
   if (!assessment.provenance.empty()) out.add(list_section("Provenance", assessment.provenance));
-  if (!results.origins.empty()) out.add(origins_section(results.origins));
   return out.document("Results: " + results.study.name);
 }
 

@@ -5,6 +5,21 @@
 #include "base/version.hpp"
 
 namespace pg::post {
+namespace {
+
+/// Where each trial comes from.
+Section origins_section(std::span<const Origin> origins) {
+  DocumentTable table{{"trial", "launch", "version", "program", "processor", "corpus", "mode"},
+                      {},
+                      "Programs and corpora by their SHA-256."};
+  for (const Origin& o : origins) {
+    table.rows.push_back({o.trial, o.launch, o.version, brief(o.program_sha256), o.processor,
+                          brief(o.corpus_sha256), o.reproducible});
+  }
+  return {"Where each trial comes from", {std::move(table)}};
+}
+
+}  // namespace
 
 Section list_section(const std::string& title,
                      const std::vector<std::pair<std::string, std::string>>& items) {
@@ -19,19 +34,8 @@ DocumentTable left_out_table(const std::vector<LeftOut>& left_out) {
   return table;
 }
 
-Section origins_section(std::span<const Origin> origins) {
-  DocumentTable table{{"trial", "launch", "version", "program", "processor", "corpus", "mode"},
-                      {},
-                      "Programs and corpora by their SHA-256."};
-  for (const Origin& o : origins) {
-    table.rows.push_back({o.trial, o.launch, o.version, brief(o.program_sha256), o.processor,
-                          brief(o.corpus_sha256), o.reproducible});
-  }
-  return {"Where each trial comes from", {std::move(table)}};
-}
-
 Document finish_document(Document document, const std::vector<std::string>& drawn,
-                         const std::string& plot_problem) {
+                         const std::string& plot_problem, std::span<const Origin> origins) {
   for (Section& section : document.sections) {
     std::erase_if(section.blocks, [&](const Block& block) {
       const auto* figure = std::get_if<Figure>(&block);
@@ -47,6 +51,7 @@ Document finish_document(Document document, const std::vector<std::string>& draw
       {"Plots",
        {Paragraph{plots}, Paragraph{std::string("Written by pgpost ") + kVersion +
                                     " from the trials' metrics.h5."}}});
+  document.sections.push_back(origins_section(origins));
   return document;
 }
 

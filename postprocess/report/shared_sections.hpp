@@ -18,12 +18,10 @@ Section list_section(const std::string& title,
 
 DocumentTable left_out_table(const std::vector<LeftOut>& left_out);
 
-/// Where each trial comes from.
-Section origins_section(std::span<const Origin> origins);
-
 /// The document as it is written: figures that are not `drawn` (names of pictures) are taken out,
-/// and a last section says where the plots are or, if there is one, what the problem with them is.
+/// and the last sections say where the plots are (or what the problem with them is) and where each
+/// trial comes from.
 Document finish_document(Document document, const std::vector<std::string>& drawn,
-                         const std::string& plot_problem);
+                         const std::string& plot_problem, std::span<const Origin> origins);
 
 }  // namespace pg::post

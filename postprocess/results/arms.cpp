@@ -38,6 +38,8 @@ TrialRow to_row(const TrialRecord& record, const fs::path& root, Origin origin) 
   row.steps = s.steps;
   row.tokens = s.tokens;
   row.seconds = s.seconds * static_cast<double>(s.team_size);
+  row.train_step = record.train_step;
+  row.train_loss = record.train_loss;
   row.val_step = record.val_step;
   row.val_loss = record.val_loss;
   row.origin = std::move(origin);
@@ -190,9 +192,13 @@ std::vector<std::string> varying_paths(const std::vector<Arm>& arms) {
 }
 
 std::string label_of(const SettingValues& settings, const std::vector<std::string>& paths) {
+  const auto leaf = [](const std::string& path) { return path.substr(path.rfind('.') + 1); };
   std::vector<std::string> parts;
   for (const std::string& path : paths) {
-    parts.push_back(path + "=" + brief(value_at(settings, path)));
+    const auto same = std::count_if(paths.begin(), paths.end(), [&](const std::string& other) {
+      return leaf(other) == leaf(path);
+    });
+    parts.push_back((same > 1 ? path : leaf(path)) + "=" + brief(value_at(settings, path)));
   }
   return join(parts, ", ");
 }

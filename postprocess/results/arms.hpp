@@ -33,6 +33,8 @@ struct TrialRow {
   std::int64_t steps = 0;
   std::int64_t tokens = 0;
   double seconds = 0;  ///< of all ranks of its team together
+  std::vector<std::int64_t> train_step;
+  std::vector<double> train_loss;
   std::vector<std::int64_t> val_step;
   std::vector<double> val_loss;
   Origin origin;
@@ -76,7 +78,8 @@ std::vector<Arm> make_arms(TrialTable& table);
 /// Paths whose values differ between the arms.
 std::vector<std::string> varying_paths(const std::vector<Arm>& arms);
 
-/// "model.d_model=64, gate.alpha=0.5": the values at these paths.
+/// "d_model=64, alpha=0.5": the values at these paths, each by the last part of its path where no
+/// other one has the same.
 std::string label_of(const SettingValues& settings, const std::vector<std::string>& paths);
 
 }  // namespace pg::post

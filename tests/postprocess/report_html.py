@@ -1,4 +1,4 @@
-"""report_html.py BROWSER PAGE PROFILE_FOLDER [SCREENSHOT_FOLDER]
+"""report_html.py BROWSER PAGE PROFILE_FOLDER KIND [SCREENSHOT_FOLDER]
 
 Opens the page in headless Chromium, spoken to over a pipe (DevTools protocol; no port, no network),
 and looks at what a reader would: errors, requests, figures, sorting, themes, narrow screens.
@@ -168,7 +168,11 @@ def column(browser, table, index):
                          f" r => r.cells[{index}].textContent)")
 
 
-def look_at_page(browser, page):
+# What the page of each kind of analysis shows at least.
+FEWEST_FIGURES = {"realistic": 7, "gating": 4, "model_size": 2}
+
+
+def look_at_page(browser, page, kind):
     browser.size(1200, 900)
     browser.scheme("light")
     browser.open(page)
@@ -182,7 +186,7 @@ def look_at_page(browser, page):
     drawn = browser.value(
         "Array.from(document.querySelectorAll('figure svg'), s => s.getBoundingClientRect())"
         ".filter(r => r.width > 300 && r.height > 100).length")
-    check(figures >= 7 and drawn == figures, f"{drawn} of {figures} figures are drawn")
+    check(figures >= FEWEST_FIGURES[kind] and drawn == figures, f"{drawn} of {figures} figures are drawn")
     ids = browser.value("Array.from(document.querySelectorAll('[id]'), e => e.id)")
     check(len(ids) == len(set(ids)), f"{len(ids)} ids, each once")
     lost = browser.value("Array.from(document.querySelectorAll('nav a'), a => a.hash)"
@@ -269,21 +273,22 @@ def look_at_policy(browser, page):
 
 
 def main():
-    program, file, profile = sys.argv[1:4]
+    program, file, profile, kind = sys.argv[1:5]
     page = pathlib.Path(file).resolve().as_uri()
     browser = Browser(program, profile)
     try:
-        if len(sys.argv) > 4:
-            folder = pathlib.Path(sys.argv[4])
+        if len(sys.argv) > 5:
+            folder = pathlib.Path(sys.argv[5])
             for name, width, scheme in (("light", 1200, "light"), ("dark", 1200, "dark"),
                                         ("phone", 390, "light"), ("phone-dark", 390, "dark")):
                 browser.size(width, 900)
                 browser.scheme(scheme)
                 browser.open(page)
-                browser.screenshot(folder / f"report-{name}.png")
+                browser.screenshot(folder / f"{kind}-{name}.png")
         browser.call("Page.addScriptToEvaluateOnNewDocument", source=EXTRA_TABLE)
-        look_at_page(browser, page)
-        look_at_sorting(browser)
+        look_at_page(browser, page, kind)
+        if kind == "realistic":  # the script is the same in all of them
+            look_at_sorting(browser)
         look_at_themes(browser, page)
         look_at_narrow_screens(browser, page)
         look_at_policy(browser, page)

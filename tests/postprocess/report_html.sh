@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# report.html in a browser: a run is made and fitted, its page opened in headless Chromium.
+# report.html in a browser: runs of every kind are made and fitted, their pages opened in headless Chromium.
 # report_html.sh MAKE_SYNTHETIC_RUN [SCREENSHOT_FOLDER]
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -10,18 +10,21 @@ if [ -z "$browser" ]; then
 fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-run=$work/run
-"$1" "$run" realistic
-# A study whose name is a program: the page must show it, not run it.
-sed -i "s|^name: .*|name: '<script>window.broken = 1</script><img src=x onerror=\"broken=2\">'|" \
-  "$run/study.yaml"
-grep -q 'window.broken' "$run/study.yaml"
-"$PG_BIN/pgpost" fit "$run" > "$work/fit.txt"
-cp "$run/report.html" "$work/first.html"
-"$PG_BIN/pgpost" report "$run" > /dev/null
-cmp "$work/first.html" "$run/report.html" || { echo "FAILED: other bytes the second time"; exit 1; }
-# The page stands alone: the browser gets nothing else of the run.
-mkdir "$work/alone" "$work/home"
-cp "$run/report.html" "$work/alone/report.html"
-HOME=$work/home python3 "$here/report_html.py" "$browser" "$work/alone/report.html" \
-  "$work/profile" ${2:+"$2"}
+mkdir "$work/home"
+for kind in realistic gating model_size; do
+  run=$work/$kind
+  "$1" "$run" "$kind"
+  # A study whose name is a program: the page must show it, not run it.
+  name="'<script>window.broken = 1</script><img src=x onerror=\"broken=2\">'"
+  sed -i "s|^name: .*|name: $name|" "$run/study.yaml"
+  grep -q 'window.broken' "$run/study.yaml"
+  "$PG_BIN/pgpost" fit "$run" > "$work/fit.txt"
+  cp "$run/report.html" "$work/first.html"
+  "$PG_BIN/pgpost" report "$run" > /dev/null
+  cmp "$work/first.html" "$run/report.html" || { echo "FAILED: other bytes the second time"; exit 1; }
+  # The page stands alone: the browser gets nothing else of the run.
+  mkdir "$work/alone-$kind"
+  cp "$run/report.html" "$work/alone-$kind/report.html"
+  HOME=$work/home python3 "$here/report_html.py" "$browser" "$work/alone-$kind/report.html" \
+    "$work/profile-$kind" "$kind" ${2:+"$2"}
+done

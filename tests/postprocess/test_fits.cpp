@@ -412,9 +412,10 @@ BOOST_AUTO_TEST_CASE(warnings_by_rule) {
     t.summary.converged = t.summary.batch != 64;
     t.summary.launch = t.summary.batch < 64 ? "launch-1" : "launch-2";
   }
+  results.origin_warnings = {"there is no provenance.json"};  // as read_origins says it
   const Assessment a = assess(results, fit_scaling(results));
-  for (const char* code : {"clipped", "repeated_corpus", "not_converged", "fixed_steps",
-                           "no_study_file", "no_provenance"}) {
+  for (const char* code :
+       {"clipped", "repeated_corpus", "not_converged", "fixed_steps", "no_study_file", "origin"}) {
     BOOST_TEST(has_warning(a, code), code);
   }
   BOOST_TEST(!has_warning(a, "identical_optima"));

@@ -276,8 +276,13 @@ BOOST_AUTO_TEST_CASE(the_pictures_of_a_run) {
 }
 
 BOOST_AUTO_TEST_CASE(pictures_of_gates_sizes_and_laws) {
-  AlphaVsLossData gates{"Loss by alpha", "alpha", "loss (nats per token)",
-                        "ungated model", 0.02,    {}};
+  AlphaVsLossData gates{"Loss by alpha",
+                        "alpha",
+                        "loss (nats per token)",
+                        "mean over seeds",
+                        "ungated model",
+                        0.02,
+                        {}};
   for (int g = 0; g < 3; ++g) {
     AlphaGroup group;
     group.label = fmt::format("d_model {}", 64 << g);
