@@ -53,6 +53,12 @@ std::vector<GatingBlock> make_blocks(const std::vector<Arm>& arms) {
     }
     blocks[place->second].arms.push_back(i);
   }
+  for (GatingBlock& block : blocks) {
+    std::stable_sort(block.arms.begin(), block.arms.end(), [&](std::size_t x, std::size_t y) {
+      return std::pair(gate_of(arms[x]), alpha_of(arms[x])) <
+             std::pair(gate_of(arms[y]), alpha_of(arms[y]));
+    });
+  }
   std::stable_sort(blocks.begin(), blocks.end(), [](const GatingBlock& x, const GatingBlock& y) {
     return std::tie(x.architecture, x.n_parameters) < std::tie(y.architecture, y.n_parameters);
   });
@@ -184,11 +190,16 @@ ArmComparison compare(const GatingAnalysis& a, std::size_t block, std::size_t an
   c.detectable = std::numeric_limits<double>::infinity();
   for (const double effect : kAskedEffects) c.needed.push_back({effect, 0});
   if (!c.diverged.empty() || pairs.anchor_diverged) {
-    c.status = "diverged";
+    c.status = ArmStatus::diverged;
   } else if (pairs.rows.empty()) {
-    c.status = "no_pairs";
+    c.status = ArmStatus::no_pairs;
   } else {
-    c.status = pairs.rows.size() < 2 ? "one_pair" : "ok";
+    const bool identical = std::all_of(pairs.rows.begin(), pairs.rows.end(), [](const auto& pair) {
+      return pair.first->loss == pair.second->loss;
+    });
+    c.status = identical               ? ArmStatus::identical
+               : pairs.rows.size() < 2 ? ArmStatus::one_pair
+                                       : ArmStatus::ok;
     c.test = paired_test(x, y);
     c.equivalence = equivalence_test(c.test, a.table.analysis.equivalence_margin);
     compare_costs(pairs, c);
@@ -199,13 +210,13 @@ ArmComparison compare(const GatingAnalysis& a, std::size_t block, std::size_t an
 void adjust_for_family(std::vector<ArmComparison>& comparisons) {
   std::vector<double> p;
   for (const ArmComparison& c : comparisons) {
-    if (c.status == "ok") p.push_back(c.test.p);
+    if (c.status == ArmStatus::ok) p.push_back(c.test.p);
   }
   const std::vector<double> by_holm = holm(p);
   const std::vector<double> by_bh = benjamini_hochberg(p);
   std::size_t next = 0;
   for (ArmComparison& c : comparisons) {
-    if (c.status != "ok") continue;
+    if (c.status != ArmStatus::ok) continue;
     c.p_holm = by_holm[next];
     c.p_bh = by_bh[next++];
   }
@@ -254,7 +265,7 @@ std::vector<BestArm> find_best(const GatingAnalysis& a) {
     double variance = 0;
     double df = 0;
     for (const ArmComparison& c : a.comparisons) {
-      if (c.block != block || (c.status != "ok" && c.status != "one_pair")) continue;
+      if (c.block != block || !c.tested()) continue;
       arms.push_back(&c);
       if (c.test.df < 1) continue;
       variance += c.test.df * c.test.se * c.test.se;
@@ -290,7 +301,8 @@ AlphaZeroMatch match_alpha_zero(const GatingAnalysis& a) {
     for (const std::size_t i : arms) {
       if (alpha_of(a.arms[i]) != std::optional<double>(0)) continue;
       const ArmComparison c = compare(a, block, *vanilla, i);
-      match.entries.push_back({block, c.gate, c.test, c.equivalence});
+      match.entries.push_back(
+          {block, c.gate, c.test, c.equivalence, c.status == ArmStatus::identical});
     }
   }
   if (match.entries.empty()) {
@@ -303,6 +315,7 @@ AlphaZeroMatch match_alpha_zero(const GatingAnalysis& a) {
   bool beyond = false;
   match.p = 0;
   for (const auto& e : match.entries) {
+    if (e.identical) continue;
     match.p = std::max(match.p, e.equivalence.p);
     const Interval wide = student_interval(e.test.estimate, e.test.se, e.test.df, level);
     beyond = beyond || wide.low > match.margin || wide.high < -match.margin;
@@ -310,7 +323,10 @@ AlphaZeroMatch match_alpha_zero(const GatingAnalysis& a) {
   match.verdict = beyond ? "contradicted" : match.p < 0.05 ? "supported" : "indeterminate";
   match.reason = beyond ? "the difference is larger than the margin"
                  : match.p < 0.05
-                     ? "every difference lies within the margin"
+                     ? std::all_of(match.entries.begin(), match.entries.end(),
+                                   [](const auto& e) { return e.identical; })
+                           ? "the losses are equal to the last bit"
+                           : "every difference lies within the margin"
                      : "some difference is not shown to lie within the margin: more seeds";
   return match;
 }
@@ -333,6 +349,17 @@ void require_an_anchor(const GatingAnalysis& a) {
 std::string gate_of(const Arm& arm) {
   const std::string unit = value_at(arm.settings, kUnitPath);
   return unit == kVanilla ? "vanilla gelu" : unit + " " + value_at(arm.settings, kFormPath);
+}
+
+std::string to_string(ArmStatus status) {
+  switch (status) {
+    case ArmStatus::ok: return "ok";
+    case ArmStatus::one_pair: return "one_pair";
+    case ArmStatus::identical: return "identical";
+    case ArmStatus::no_pairs: return "no_pairs";
+    case ArmStatus::diverged: return "diverged";
+  }
+  return "";
 }
 
 GatingAnalysis compare_arms(TrialTable table) {
@@ -365,11 +392,12 @@ GatingAnalysis compare_arms(TrialTable table) {
   require_an_anchor(a);
   adjust_for_family(a.comparisons);
   for (const ArmComparison& c : a.comparisons) {
-    if (c.status == "ok") continue;
+    if (c.status == ArmStatus::ok || c.status == ArmStatus::identical) continue;
     a.left_out.push_back({a.blocks[c.block].label + ": " + c.label,
-                          c.status == "diverged"   ? "it or its anchor diverged: not tested"
-                          : c.status == "no_pairs" ? "no seed that both it and its anchor finished"
-                                                   : "one pair of seeds: no error is known"});
+                          c.status == ArmStatus::diverged ? "it or its anchor diverged: not tested"
+                          : c.status == ArmStatus::no_pairs
+                              ? "no seed that both it and its anchor finished"
+                              : "one pair of seeds: no error is known"});
   }
   a.optima = find_alpha_optima(a);
   a.best = find_best(a);
@@ -380,7 +408,7 @@ GatingAnalysis compare_arms(TrialTable table) {
 GatingAnalysis analyse_gating(TrialTable table) {
   GatingAnalysis a = compare_arms(std::move(table));
   for (ArmComparison& c : a.comparisons) {
-    if (c.status != "ok" || c.test.df < 1) continue;
+    if (c.status != ArmStatus::ok || c.test.df < 1) continue;
     const std::vector<double> zero(c.differences.size(), 0.0);
     c.effect = hedges_g_paired(c.differences, zero);
     const double sd = c.test.se * std::sqrt(static_cast<double>(c.differences.size()));

@@ -22,6 +22,16 @@ struct SeedsNeeded {
   std::size_t seeds = 0;  ///< per arm, power 80 %, level 5 %; 0: more than 100,000 or no sd known
 };
 
+enum class ArmStatus {
+  ok,
+  one_pair,   ///< no error is known
+  identical,  ///< every pair has the same loss to the last bit: the same computation, no test
+              ///< needed
+  no_pairs,
+  diverged,  ///< arm or anchor, at some seed: the seeds that survive do not speak for it
+};
+std::string to_string(ArmStatus status);
+
 /// One arm against the anchor of its block.
 struct ArmComparison {
   std::size_t block = 0;
@@ -30,9 +40,13 @@ struct ArmComparison {
   std::string label;            ///< the gate: "paglu self_gate alpha=0.5"
   std::string gate;             ///< unit and form: "paglu self_gate"
   std::optional<double> alpha;  ///< nothing for a gelu
-  /// "ok", "one_pair" (no error known), "no_pairs", "diverged" (arm or anchor, at some seed: the
-  /// seeds that survive do not speak for it).
-  std::string status = "ok";
+  ArmStatus status = ArmStatus::ok;
+  /// Whether it can show a difference from the anchor.
+  [[nodiscard]] bool tested() const {
+    return status == ArmStatus::ok || status == ArmStatus::one_pair;
+  }
+  /// Whether it has a difference from the anchor at all.
+  [[nodiscard]] bool measured() const { return tested() || status == ArmStatus::identical; }
   std::vector<std::uint64_t> seeds;     ///< of the pairs
   std::vector<std::uint64_t> unpaired;  ///< seeds that only one of the two finished
   std::vector<std::uint64_t> diverged;  ///< seeds of the arm
@@ -40,7 +54,7 @@ struct ArmComparison {
   double loss = 0;
   std::vector<double> differences;  ///< relative, by pair
   MeanTest test;                    ///< of the relative differences
-  double p_holm = 1;                ///< over all comparisons with status "ok"
+  double p_holm = 1;                ///< over all comparisons that are ok
   double p_bh = 1;                  ///< the same, false discovery rate: exploration
   EffectSize effect;                ///< Hedges g of the pairs
   Equivalence equivalence;          ///< with 0, margin analysis.equivalence_margin
@@ -114,6 +128,7 @@ struct AlphaZeroMatch {
     std::string gate;
     MeanTest test;
     Equivalence equivalence;
+    bool identical = false;  ///< the same losses to the last bit: a match without a test
   };
   std::vector<Entry> entries;
 };

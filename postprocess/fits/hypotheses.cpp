@@ -44,22 +44,23 @@ struct Spokesman {
 
 Spokesman choose(const std::vector<Gain>& gains, double smallest) {
   Spokesman s;
-  if (gains.empty()) return s;
   const auto k = static_cast<double>(gains.size());
   double least = kInfinity;
   double most = 0;
   for (const Gain& g : gains) {
-    // With equal p (no error known) the larger gain speaks.
-    if (g.p_above(0) < least ||
-        (g.p_above(0) == least && s.gain != nullptr && g.estimate > s.gain->estimate)) {
-      least = g.p_above(0);
+    const Interval ci = student_interval(g.estimate, g.se, g.df, 1 - kLevel / k);
+    // Where no error is known the larger gain speaks.
+    if (s.gain == nullptr || ci.low > s.ci95.low ||
+        (ci.low == s.ci95.low && g.estimate > s.gain->estimate)) {
       s.gain = &g;
+      s.ci95 = ci;
     }
+    least = std::min(least, g.p_above(0));
     most = std::max(most, g.p_below(smallest));
   }
+  if (s.gain == nullptr) return s;
   s.p = std::min(1.0, k * least);
   s.p_small = most;
-  s.ci95 = student_interval(s.gain->estimate, s.gain->se, s.gain->df, 1 - kLevel / k);
   return s;
 }
 
@@ -67,22 +68,22 @@ std::string percent(double share) {
   return std::isfinite(share) ? fmt::format("{:+.2f} %", 100 * share) : "unbounded";
 }
 
-std::string range(const Interval& i, double scale = 1) {
-  return fmt::format("[{}, {}]", percent(scale * i.low), percent(scale * i.high));
+std::string round_percent(double share) {
+  return fmt::format("{:.0f} %", 100 * share);
 }
 
-bool tested(const ArmComparison& c) {
-  return c.status == "ok" || c.status == "one_pair";
+std::string range(const Interval& i) {
+  return fmt::format("[{}, {}]", percent(i.low), percent(i.high));
 }
 
-/// What decides at one configuration: every tested arm's gain. An arm that diverged cannot carry a
-/// benefit and is not among them.
+/// What decides at one configuration: every tested arm's gain. An arm that diverged, or is
+/// the anchor under another name, cannot carry a benefit and is not among them.
 using GainOf = std::optional<Gain> (*)(const ArmComparison&);
 
 std::vector<Gain> gains_in(const GatingAnalysis& a, std::size_t block, GainOf gain_of) {
   std::vector<Gain> gains;
   for (const ArmComparison& c : a.comparisons) {
-    if (c.block != block || !tested(c)) continue;
+    if (c.block != block || !c.tested()) continue;
     if (auto gain = gain_of(c)) gains.push_back(*std::move(gain));
   }
   return gains;
@@ -116,7 +117,7 @@ std::size_t count_sizes(const GatingAnalysis& a) {
 
 bool only_one_seed(const GatingAnalysis& a) {
   return std::none_of(a.comparisons.begin(), a.comparisons.end(),
-                      [](const ArmComparison& c) { return c.status == "ok"; });
+                      [](const ArmComparison& c) { return c.status == ArmStatus::ok; });
 }
 
 std::string why_open(const GatingAnalysis& a) {
@@ -202,7 +203,7 @@ HypothesisResult benefit_at_every_size(const GatingAnalysis& a) {
   } else if (all.p_none < kLevel) {
     h.verdict = "contradicted";
     h.reason = fmt::format("at some size no arm lowers the loss by {} (smallest benefit at {})",
-                           percent(kSmallestBenefit), all.weakest);
+                           round_percent(kSmallestBenefit), all.weakest);
   }
   return h;
 }
@@ -240,7 +241,7 @@ HypothesisResult efficiency_at_the_largest(const GatingAnalysis& a) {
   } else if (all.p_none < kLevel) {
     h.verdict = "contradicted";
     h.reason = fmt::format("at the largest size no arm saves {} (smallest saving at {})",
-                           percent(kSmallestSaving), all.weakest);
+                           round_percent(kSmallestSaving), all.weakest);
   }
   return h;
 }
@@ -353,7 +354,7 @@ HypothesisResult benefit_in_every_architecture(const GatingAnalysis& a, GatingCo
   for (const ArmComparison& c : a.comparisons) {
     const std::string& architecture = a.blocks[c.block].architecture;
     architectures.insert(architecture);
-    if (tested(c)) all[c.label][architecture].push_back(*benefit_of(c));
+    if (c.tested()) all[c.label][architecture].push_back(*benefit_of(c));
   }
   if (architectures.size() < 2) {
     h.reason = "all compared trials have model.arch=" +
@@ -409,7 +410,7 @@ HypothesisResult benefit_in_every_architecture(const GatingAnalysis& a, GatingCo
   } else if (none < kLevel) {
     h.verdict = "contradicted";
     h.reason =
-        "in some architecture no common gate lowers the loss by " + percent(kSmallestBenefit);
+        "in some architecture no common gate lowers the loss by " + round_percent(kSmallestBenefit);
   }
   return h;
 }

@@ -11,9 +11,9 @@
 //
 // Conventions. A benefit is a relative reduction of the validation loss (0.01 = 1 %), a saving a
 // relative reduction of the FLOP (6 N per token) to the same validation loss. Among k arms the one
-// with the smallest p speaks, and k pays for the choice: p is multiplied by k, its interval is
-// two-sided at 1 - 0.05 / k (Bonferroni). p_holm is Holm's over the four hypotheses; one that was
-// not tested counts with p = 1.
+// whose interval has the highest lower end speaks, and k pays for the choice: the smallest p is
+// multiplied by k, intervals are two-sided at 1 - 0.05 / k (Bonferroni). p_holm is Holm's over the
+// four hypotheses; one that was not tested counts with p = 1.
 //
 // H1, benefit at every size: in each configuration p = k min p (one-sided, benefit > 0), and the
 //   largest p counts (intersection-union). Supported: p_holm < 0.05, with three or more sizes of
@@ -41,10 +41,10 @@ inline constexpr double kSmallestAlphaMove = 0.1;
 inline constexpr std::size_t kFewestSizes = 3;
 
 struct HypothesisResult {
-  std::string name;       ///< H1 ... H4
-  std::string statement;  ///< of the protocol
-  std::string measure;    ///< what `effect` is
-  double effect = 0;
+  std::string name;                                          ///< H1 ... H4
+  std::string statement;                                     ///< of the protocol
+  std::string measure;                                       ///< what `effect` is
+  double effect = std::numeric_limits<double>::quiet_NaN();  ///< NaN: nothing to estimate
   Interval ci95 = {-std::numeric_limits<double>::infinity(),
                    std::numeric_limits<double>::infinity()};
   double p = 1;

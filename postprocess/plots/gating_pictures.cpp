@@ -27,14 +27,14 @@ Picture relative_differences(const GatingAnalysis& a) {
   for (const ArmComparison& c : a.comparisons) {
     ForestRow row;
     row.label = a.blocks.size() > 1 ? a.blocks[c.block].label + ": " + c.label : c.label;
-    if (c.status == "ok" || c.status == "one_pair") {
+    if (c.measured()) {
       row.estimate = 100 * c.test.estimate;
       if (c.test.ci95.finite()) {
         row.interval = {100 * c.test.ci95.low, 100 * c.test.ci95.high};
       }
       row.strong = c.p_holm < 0.05;
     }
-    row.note = c.status;
+    row.note = to_string(c.status);
     data.rows.push_back(std::move(row));
   }
   const double margin = 100 * a.table.analysis.equivalence_margin;
@@ -160,7 +160,7 @@ Picture seeds_needed(const GatingAnalysis& a) {
     return c->test.se * std::sqrt(static_cast<double>(c->differences.size()));
   };
   for (const ArmComparison& c : a.comparisons) {
-    if (c.status != "ok" || c.test.df < 1) continue;
+    if (c.status != ArmStatus::ok || c.test.df < 1) continue;
     if (quiet == nullptr || sd(&c) < sd(quiet)) quiet = &c;
     if (noisy == nullptr || sd(&c) > sd(noisy)) noisy = &c;
     data.n_seeds_used = std::max(data.n_seeds_used, c.seeds.size());

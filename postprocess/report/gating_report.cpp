@@ -34,11 +34,11 @@ Json comparison_json(const GatingAnalysis& a, const ArmComparison& c) {
               {"n_parameters", a.blocks[c.block].n_parameters},
               {"arm", c.label},
               {"alpha", c.alpha ? Json(*c.alpha) : Json(nullptr)},
-              {"status", c.status},
+              {"status", to_string(c.status)},
               {"seeds", c.seeds},
               {"unpaired_seeds", c.unpaired},
               {"diverged_seeds", c.diverged}};
-  if (c.status != "ok" && c.status != "one_pair") return out;
+  if (!c.measured()) return out;
   out["anchor_loss"] = c.anchor_loss;
   out["loss"] = c.loss;
   out["relative_difference"] = test_json(c.test);
@@ -142,7 +142,9 @@ std::string word(std::string verdict) {
 
 std::string match_sentence(const GatingAnalysis& a) {
   const AlphaZeroMatch& m = a.alpha_zero;
-  const std::string p = m.entries.empty() ? "" : fmt::format("; p {:.3g}", m.p);
+  const bool tested =
+      std::any_of(m.entries.begin(), m.entries.end(), [](const auto& e) { return !e.identical; });
+  const std::string p = !tested ? "" : fmt::format("; p {:.3g}", m.p);
   return fmt::format("alpha = 0 matches vanilla within {:.3g} %: {} ({}{}).", 100 * m.margin,
                      word(m.verdict), m.reason, p);
 }
@@ -154,13 +156,13 @@ Section hypotheses_section(const GatingConclusions& c) {
   for (const HypothesisResult& h : c.hypotheses) {
     const bool tested = h.verdict != "not_tested";
     const bool share = h.name != "H3";
-    table.rows.push_back({h.name, h.statement, word(h.verdict),
-                          !tested ? "-"
-                          : share ? percent(h.effect)
-                                  : fmt::format("{:+.3g} per e-fold of N", h.effect),
-                          share ? percents(h.ci95) : range(h.ci95),
-                          tested ? fmt::format("{:.3g}", h.p) : "-",
-                          fmt::format("{:.3g}", h.p_holm)});
+    table.rows.push_back(
+        {h.name, h.statement, word(h.verdict),
+         !tested                             ? "-"
+         : share || !std::isfinite(h.effect) ? percent(h.effect)
+                                             : fmt::format("{:+.3g} per e-fold of N", h.effect),
+         share ? percents(h.ci95) : range(h.ci95), tested ? fmt::format("{:.3g}", h.p) : "-",
+         fmt::format("{:.3g}", h.p_holm)});
     reasons.items.push_back(h.name + ": " + h.reason + " (effect: " + h.measure + ")");
     for (const std::string& detail : h.details) reasons.items.push_back(h.name + ", " + detail);
   }
@@ -183,16 +185,19 @@ Section comparisons_section(const GatingAnalysis& a) {
                       {},
                       ""};
   for (const ArmComparison& c : a.comparisons) {
-    if (c.status != "ok" && c.status != "one_pair") {
+    if (!c.measured()) {
       table.rows.push_back({a.blocks[c.block].label, c.label, std::to_string(c.seeds.size()),
-                            word(c.status), "-", "-", "-", "-", "-", "-", "-", "-"});
+                            word(to_string(c.status)), "-", "-", "-", "-", "-", "-", "-", "-"});
       continue;
     }
-    table.rows.push_back(
-        {a.blocks[c.block].label, c.label, std::to_string(c.seeds.size()), percent(c.test.estimate),
-         percents(c.test.ci95), fmt::format("{:.3g}", c.p_holm), fmt::format("{:.2f}", c.effect.g),
-         c.equivalence.equivalent() ? "yes" : "not shown", percent(c.detectable),
-         seeds_text(c.needed[0]), seeds_text(c.needed[1]), seeds_text(c.needed[2])});
+    table.rows.push_back({a.blocks[c.block].label, c.label, std::to_string(c.seeds.size()),
+                          percent(c.test.estimate), percents(c.test.ci95),
+                          fmt::format("{:.3g}", c.p_holm), fmt::format("{:.2f}", c.effect.g),
+                          c.status == ArmStatus::identical ? "identical"
+                          : c.equivalence.equivalent()     ? "yes"
+                                                           : "not shown",
+                          percent(c.detectable), seeds_text(c.needed[0]), seeds_text(c.needed[1]),
+                          seeds_text(c.needed[2])});
   }
   s.blocks.emplace_back(std::move(table));
   s.blocks.emplace_back(
@@ -267,7 +272,8 @@ std::string gating_json(const GatingAnalysis& a, const GatingConclusions& c) {
     entries.push_back({{"configuration", a.blocks[e.block].label},
                        {"gate", e.gate},
                        {"relative_difference", test_json(e.test)},
-                       {"equivalence", equivalence_json(e.equivalence)}});
+                       {"equivalence", equivalence_json(e.equivalence)},
+                       {"identical", e.identical}});
   }
   out["alpha_zero_matches_vanilla"] = {{"verdict", a.alpha_zero.verdict},
                                        {"reason", a.alpha_zero.reason},

@@ -154,10 +154,9 @@ std::vector<Arm> make_arms(TrialTable& table) {
                   [](const auto& s) { return s.first == kSeedPath || s.first == kCorpusPath; });
     // Where a mixture of corpora was allowed, they are still different arms.
     settings.emplace_back("corpus_sha256", row.origin.corpus_sha256);
-    if (row.settings.gate.unit == "gelu") {
-      for (auto& [path, value] : settings) {
-        if (path == "gate.alpha") value = "unused";
-      }
+    const std::vector<std::string> unused = config::unused_paths(row.settings);
+    for (auto& [path, value] : settings) {
+      if (std::find(unused.begin(), unused.end(), path) != unused.end()) value = "unused";
     }
     const auto [place, fresh] = index.emplace(settings, arms.size());
     if (fresh) arms.push_back({std::move(settings), {}, row.n_parameters});

@@ -215,7 +215,7 @@ void describe_settings(Builder& b, Settings& s) {
   b.add("n_layers", s.model.n_layers, kCount, "transformer blocks");
   b.add("d_model", s.model.d_model, kCount, "width of the residual stream");
   b.add("n_heads", s.model.n_heads, kCount, "attention heads; d_model / n_heads each");
-  b.add("d_ff", s.model.d_ff, kCount, "width of the MLP");
+  b.add("d_ff", s.model.d_ff, {.low = 0, .high = 1e12}, "width of the MLP; 0: 4 d_model");
   b.add("positions", s.model.positions, {"rope", "learned", "none"}, "how tokens know their place");
   b.add("rope_theta", s.model.rope_theta, kPositive, "base of the rotary frequencies");
   b.add("causal", s.model.causal, "whether a position sees only itself and what came before");
@@ -361,9 +361,6 @@ std::vector<std::string> contradictions(const Settings& s) {
     found.push_back(
         "anomaly.rollback_interval = 0 with anomaly.rollbacks above 0; expected the steps between "
         "the generations to go back to");
-  }
-  if (s.gate.unit == "gelu" && s.gate.form != "self_gate") {
-    found.push_back("gate.form = anchored has no effect with gate.unit = gelu; expected self_gate");
   }
   return found;
 }

@@ -22,6 +22,8 @@ struct ModelSettings {
   double norm_eps = 1e-6;
   double init_std = 0.02;
   double dropout = 0;
+  /// d_ff, or what 0 stands for: 4 d_model.
+  [[nodiscard]] std::int64_t mlp_width() const { return d_ff > 0 ? d_ff : 4 * d_model; }
 };
 
 struct GateSettings {

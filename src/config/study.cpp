@@ -195,12 +195,28 @@ fs::path find_preset(const std::string& name, const fs::path& study_file) {
 }
 
 void add_contradictions(const Study& study, const std::string& origin, Problems& problems) {
+  const std::string& kind = study.analysis.kind;
+  if ((kind == "gating" || kind == "model_size") &&
+      (study.refine.enabled || study.transfer.enabled)) {
+    problems.add(origin, fmt::format("analysis.kind is {}, but the stages look for learning rates: "
+                                     "expected stages.refine.enabled and stages.transfer.enabled: "
+                                     "false",
+                                     kind));
+  }
   std::set<std::string> seen;
   const auto check = [&](const Settings& settings, const std::string& where) {
     for (const std::string& text : contradictions(settings)) {
       if (seen.insert(text).second) problems.add(where, text);
     }
   };
+  const bool gelu_only = study.base.gate.unit == "gelu" &&
+                         std::none_of(study.axes.begin(), study.axes.end(),
+                                      [](const Axis& axis) { return axis.path == "gate.unit"; });
+  if (gelu_only && study.base.gate.form != GateSettings{}.form) {
+    problems.add(origin, fmt::format("gate.form = {} has no effect with gate.unit = gelu; "
+                                     "expected {}",
+                                     study.base.gate.form, GateSettings{}.form));
+  }
   check(study.base, origin);
   for (const Axis& axis : study.axes) {
     for (const std::string& value : axis.values) {
@@ -363,6 +379,11 @@ std::vector<std::pair<std::string, std::string>> setting_values(const Settings& 
     values.emplace_back(field.path, field.get().Scalar());
   }
   return values;
+}
+
+std::vector<std::string> unused_paths(const Settings& settings) {
+  if (settings.gate.unit == "gelu") return {"gate.form", "gate.alpha"};
+  return {};
 }
 
 std::vector<std::string> differences(const Study& a, const Study& b) {

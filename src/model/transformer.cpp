@@ -69,7 +69,7 @@ Transformer::Transformer(const config::ModelSettings& model, const config::GateS
 
 std::vector<ParameterSpec> Transformer::parameter_specs() const {
   const std::int64_t d = model_.d_model;
-  const std::int64_t f = model_.d_ff;
+  const std::int64_t f = model_.mlp_width();
   const Init narrow = Init::normal(model_.init_std);
   std::vector<ParameterSpec> specs;
   const auto add = [&](const std::string& name, std::vector<std::int64_t> shape, Init init) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <map>
+#include <set>
 
 #include "base/error.hpp"
 #include "base/text.hpp"
@@ -25,6 +26,17 @@ std::string id_part(const std::string& path, const std::string& value) {
   const std::string name =
       found != kShortNames.end() ? found->second : path.substr(path.rfind('.') + 1);
   return name + value;
+}
+
+/// Equal for trials whose settings differ in unused ones only.
+std::string what_it_computes(config::Settings settings) {
+  const config::Settings defaults;
+  for (const std::string& path : config::unused_paths(settings)) {
+    for (const auto& [name, value] : config::setting_values(defaults)) {
+      if (name == path) settings = config::with(settings, path, value);
+    }
+  }
+  return config::print_settings(settings);
 }
 
 }  // namespace
@@ -52,13 +64,17 @@ Trial make_trial(const config::Study& study, const std::string& stage,
 
 std::vector<Trial> grid_trials(const config::Study& study) {
   std::vector<Trial> trials;
+  std::set<std::string> different;
   std::vector<std::size_t> position(study.axes.size(), 0);
   for (;;) {
     std::vector<std::string> values;
     for (std::size_t i = 0; i < position.size(); ++i) {
       values.push_back(study.axes[i].values[position[i]]);
     }
-    trials.push_back(make_trial(study, "grid", values));
+    Trial trial = make_trial(study, "grid", values);
+    if (different.insert(what_it_computes(trial.settings)).second) {
+      trials.push_back(std::move(trial));
+    }
     std::size_t axis = position.size();  // the last axis runs fastest
     while (axis > 0 && ++position[axis - 1] == study.axes[axis - 1].values.size()) {
       position[--axis] = 0;

@@ -22,7 +22,7 @@ std::string shape_of(const config::Settings& settings) {
 
 double forward_flops_per_token(const config::Settings& s, std::int64_t vocabulary) {
   const auto d = static_cast<double>(s.model.d_model);
-  const auto f = static_cast<double>(s.model.d_ff);
+  const auto f = static_cast<double>(s.model.mlp_width());
   const auto t = static_cast<double>(s.data.sequence_length);
   const auto layers = static_cast<double>(s.model.n_layers);
   const double weights = layers * (4 * d * d + 2 * d * f) + static_cast<double>(vocabulary) * d;

@@ -202,12 +202,15 @@ BOOST_AUTO_TEST_CASE(the_settings_of_a_trial_read_back_from_what_was_printed) {
 
 BOOST_AUTO_TEST_CASE(the_anchor_and_the_margin_of_an_analysis_are_checked) {
   const StudyFile good(
+      "stages:\n  refine:\n    enabled: false\n  transfer:\n    enabled: false\n"
       "analysis:\n  kind: gating\n  anchor: gate.alpha=0.0\n  equivalence_margin: 0.01\n");
   const Study study = good.load();
   BOOST_TEST(study.analysis.kind == "gating");
   BOOST_TEST(study.analysis.anchor == "gate.alpha=0");
   BOOST_TEST(study.analysis.equivalence_margin == 0.01);
   BOOST_TEST(mentions(print_study(study), "anchor: gate.alpha=0"));
+  const StudyFile staged("analysis:\n  kind: gating\n");
+  BOOST_TEST(mentions(staged.complaint(), "stages.refine.enabled"));
   const StudyFile bad(
       "analysis:\n  kind: gates\n  anchor: gate.alpha=2\n  equivalence_margin: 0\n");
   const std::string text = bad.complaint();

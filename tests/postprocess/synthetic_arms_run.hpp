@@ -16,6 +16,7 @@ inline void write_arms(const std::filesystem::path& root, const post::TrialTable
   config::Study study;
   study.name = kind;
   study.analysis.kind = kind;
+  study.refine.enabled = study.transfer.enabled = false;
   write_file(root / "study.yaml", config::print_study(study));
   const nlohmann::json launch = {{"id", "launch-1"},
                                  {"version", "1"},

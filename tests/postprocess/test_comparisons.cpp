@@ -7,6 +7,7 @@
 #include "base/error.hpp"
 #include "base/random.hpp"
 #include "postprocess/stats/comparisons.hpp"
+#include "postprocess/stats/heterogeneity.hpp"
 #include "postprocess/stats/power.hpp"
 
 namespace {
@@ -266,6 +267,30 @@ BOOST_AUTO_TEST_CASE(the_lowest_of_several_flatters) {
   check_close(expected_minimum_bias(100, .01), .0250759363644168, 1e-11);
   BOOST_TEST(expected_minimum_bias(1, 1) == 0);
   BOOST_TEST(expected_minimum_bias(0, 1) == 0);
+}
+
+BOOST_AUTO_TEST_CASE(heterogeneity_of_two_and_three_estimates) {
+  // By hand: weights 400 each, fixed mean 0.2, Q = 400 (0.1^2 + 0.1^2) = 8.
+  const std::vector<Measured> two = {{0.1, 0.05, 9}, {0.3, 0.05, 9}};
+  const Heterogeneity h = heterogeneity(two);
+  BOOST_TEST(h.n == 2U);
+  BOOST_TEST(std::abs(h.q - 8) < 1e-12);
+  BOOST_TEST(std::abs(h.i2 - 7.0 / 8) < 1e-12);
+  BOOST_TEST(std::abs(h.tau2 - 0.0175) < 1e-14);
+  BOOST_TEST(std::abs(h.mean - 0.2) < 1e-14);
+  BOOST_TEST(std::abs(h.p - std::erfc(2)) < 1e-12);  // P(chi^2_1 >= 8) = erfc(sqrt(8 / 2))
+  // Equal errors: Welch's degrees of freedom are the sum of both.
+  const Measured mean = mean_of_independent(two);
+  BOOST_TEST(std::abs(mean.estimate - 0.2) < 1e-14);
+  BOOST_TEST(std::abs(mean.se - 0.05 / std::sqrt(2.0)) < 1e-14);
+  BOOST_TEST(std::abs(mean.df - 18) < 1e-12);
+  // Agreement, and an estimate without error.
+  const std::vector<Measured> agree = {{0.2, 0.05, 4}, {0.21, 0.05, 4}, {0.19, 0.05, 4}};
+  BOOST_TEST(heterogeneity(agree).tau2 == 0.0);
+  BOOST_TEST(heterogeneity(agree).i2 == 0.0);
+  const std::vector<Measured> unknown = {{0.2, 0.05, 4}, {0.1, 0, 0}};
+  BOOST_TEST(heterogeneity(unknown).n == 0U);
+  BOOST_TEST(!mean_of_independent(unknown).has_error());
 }
 
 BOOST_AUTO_TEST_CASE(autocorrelated_series) {

@@ -124,7 +124,7 @@ BOOST_AUTO_TEST_CASE(one_seed_decides_nothing_and_says_so) {
     BOOST_TEST(mentions(j.h(i).reason, "two seeds"), j.h(i).reason);
   }
   for (const ArmComparison& c : j.analysis.comparisons) {
-    BOOST_TEST(c.status == "one_pair");
+    BOOST_TEST((c.status == ArmStatus::one_pair));
     BOOST_TEST(c.test.p == 1.0);
     BOOST_TEST(!c.equivalence.equivalent());
   }
@@ -208,6 +208,62 @@ BOOST_AUTO_TEST_CASE(architectures_that_agree_support_h4_and_those_that_do_not_a
   BOOST_TEST(differ.conclusions.heterogeneity.i2 > 0.9);
 }
 
+BOOST_AUTO_TEST_CASE(an_arm_that_computes_the_same_is_a_match_without_a_test) {
+  SyntheticArms s;
+  s.effect = [](double, double alpha) { return 0.003 * alpha; };
+  s.noise = 0.001;
+  TrialTable table = pg::test::synthetic_arms(s);
+  for (TrialRow& row : table.rows) {
+    if (row.settings.gate.unit != "paglu" || row.settings.gate.alpha != 0) continue;
+    for (const TrialRow& vanilla : table.rows) {
+      if (vanilla.settings.gate.unit == "gelu" && vanilla.seed == row.seed &&
+          vanilla.settings.model.d_model == row.settings.model.d_model) {
+        row.loss = vanilla.loss;
+        row.val_loss = vanilla.val_loss;
+      }
+    }
+  }
+  const Judged j = judge(std::move(table));
+  BOOST_TEST((j.analysis.comparisons[0].status == ArmStatus::identical));
+  BOOST_TEST(j.analysis.alpha_zero.verdict == "supported");
+  BOOST_TEST(j.analysis.alpha_zero.reason == "the losses are equal to the last bit");
+  BOOST_TEST(j.analysis.left_out.empty());
+  // It does not keep the others from showing that no gate brings 1 %.
+  BOOST_TEST(j.h(1).verdict == "contradicted", j.h(1).reason);
+}
+
+BOOST_AUTO_TEST_CASE(architectures_of_like_size_are_no_scale) {
+  SyntheticArms s;
+  s.architectures = {"nano", "gpt"};
+  s.widths = {64};
+  s.alphas = {0.5};
+  s.noise = 0.001;
+  s.effect = [](double, double) { return -0.03; };
+  TrialTable table = pg::test::synthetic_arms(s);
+  for (TrialRow& row : table.rows) {
+    if (row.settings.model.arch == "gpt") row.n_parameters += 1000;  // biases
+  }
+  const Judged j = judge(std::move(table));
+  BOOST_TEST(j.h(1).verdict == "not_tested");
+  BOOST_TEST(j.h(2).verdict == "not_tested");
+  BOOST_TEST(j.h(3).verdict == "not_tested");
+  BOOST_TEST(j.h(4).verdict == "supported", j.h(4).reason);
+}
+
+BOOST_AUTO_TEST_CASE(optima_that_scatter_more_than_their_errors_do_not_move_with_size) {
+  // 0.3, 0.7, 0.3, 0.7: far apart by their own errors, without a trend that 4 sizes could show.
+  SyntheticArms s = parabola(0.02, [](double ln_n) {
+    const double doublings = (ln_n - std::log(12.0 * 4 * 32 * 32)) / std::log(4.0);
+    return std::lround(doublings) % 2 == 0 ? 0.3 : 0.7;
+  });
+  s.widths = {32, 64, 128, 256};
+  s.noise = 0.001;
+  const Judged j = judge(pg::test::synthetic_arms(s));
+  BOOST_TEST(j.h(3).verdict == "indeterminate", j.h(3).reason);
+  BOOST_TEST(j.h(3).ci95.contains(0));
+  BOOST_TEST(j.h(3).ci95.width() > 0.2);
+}
+
 BOOST_AUTO_TEST_CASE(choosing_the_best_of_equal_arms_is_seen_through) {
   SyntheticArms s;
   s.widths = {64};
@@ -282,7 +338,7 @@ BOOST_AUTO_TEST_CASE(an_arm_that_diverged_is_listed_and_not_tested) {
   row.reason = "the loss was not finite";
   const Judged j = judge(std::move(table));
   const ArmComparison& c = j.analysis.comparisons[2];
-  BOOST_TEST(c.status == "diverged");
+  BOOST_TEST((c.status == ArmStatus::diverged));
   BOOST_TEST((c.diverged == std::vector<std::uint64_t>{1}));
   BOOST_TEST(c.p_holm == 1.0);
   BOOST_TEST(j.analysis.optima[0].alphas.size() == 4U);
