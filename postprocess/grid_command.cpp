@@ -41,7 +41,8 @@ void refuse_law_options(const TableArguments& a) {
       {!c.weights.empty(), "--weights"}, {!c.group.empty(), "--group"},
       {!c.cluster.empty(), "--cluster"}, {!c.where.empty(), "--where"},
       {c.merge != 0, "--merge"},         {c.skip_ragged, "--skip-ragged"},
-      {!a.predict.empty(), "--predict"}, {!a.tests.empty(), "--test"}};
+      {!a.plots.empty(), "--plots"},     {!a.predict.empty(), "--predict"},
+      {!a.tests.empty(), "--test"}};
   for (const auto& [is_given, option] : given) {
     if (!is_given) continue;
     throw_settings(std::string(option) + " with --model batch_scaling",

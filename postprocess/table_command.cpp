@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 
 #include "base/text.hpp"
+#include "postprocess/plots/plots.hpp"
 #include "postprocess/report/law_report.hpp"
 
 namespace pg::post {
@@ -78,6 +79,8 @@ void add_table_options(CLI::App& fit, TableArguments& arguments, const std::stri
       fit.add_option("--threads", arguments.threads,
                      "0: all processors; the numbers do not depend on it")
           ->capture_default_str(),
+      fit.add_option("--plots", arguments.plots, "draw the fit and its diagnostics there")
+          ->type_name("DIR"),
       fit.add_option("--seed-column", arguments.seed_column,
                      "batch_scaling: the column that tells repeated runs apart")
           ->type_name("COL"),
@@ -124,6 +127,9 @@ ExitCode fit_table_command(const TableArguments& arguments) {
   }
   const TableFit fit = fit_table(arguments.csv, columns, options);
   fmt::print("{}", arguments.json ? table_fit_json(fit) : table_fit_text(fit));
+  if (!arguments.plots.empty()) {
+    for (const Picture& picture : pictures_of(fit)) draw(arguments.plots, picture);
+  }
   return arguments.strict && !fit.clean() ? ExitCode::bad_data : ExitCode::done;
 }
 

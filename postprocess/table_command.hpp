@@ -27,6 +27,7 @@ struct TableArguments {
   double margin = 0;
   std::string grid;         ///< batch_scaling, a table of optima: the learning rates tried
   std::string seed_column;  ///< batch_scaling, a table of losses
+  std::string plots;        ///< folder for the pictures of a law's fit; or empty
   bool strict = false;
   bool json = false;
 };

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "postprocess/fits/isoflop.hpp"
 #include "postprocess/fits/law.hpp"
 #include "postprocess/fits/law_bootstrap.hpp"
 #include "postprocess/results/table.hpp"
@@ -47,7 +48,8 @@ struct GroupFit {
   LawFit fit;
   std::optional<LawBootstrap> bootstrap;
   HeldOut held_out;
-  std::vector<Rival> rivals;  ///< on the same points; empty where the law has none
+  std::vector<Rival> rivals;          ///< on the same points; empty where the law has none
+  std::optional<IsoflopFit> isoflop;  ///< for laws of N and D
   std::vector<LawPrediction> predictions;
   std::vector<LawHypothesis> hypotheses;
 };

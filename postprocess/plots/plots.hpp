@@ -7,6 +7,7 @@
 #include "postprocess/fits/gating.hpp"
 #include "postprocess/fits/model_size.hpp"
 #include "postprocess/fits/scaling_fit.hpp"
+#include "postprocess/fits/table_fit.hpp"
 #include "postprocess/plots/gnuplot.hpp"
 
 namespace pg::post {
@@ -32,6 +33,10 @@ std::vector<Picture> pictures_of(const RunResults& results, const ScalingFit& fi
 /// relative_differences (forest), alpha_vs_loss (where a gate was run at several), training_curves
 /// of the largest configuration, seeds_needed (where an error is known).
 std::vector<Picture> pictures_of(const GatingAnalysis& analysis);
+
+/// Of each group: fit (laws of one variable), diagnostics (where the fit has leverages), isoflop
+/// (laws of N and D with points of equal compute); several groups have numbered names.
+std::vector<Picture> pictures_of(const TableFit& fit);
 
 /// scaling_laws and loss_vs_parameters of each architecture, after weigh_size_laws; the names begin
 /// with the architecture where there are several.

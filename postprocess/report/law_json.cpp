@@ -105,6 +105,30 @@ Json held_out(const HeldOut& held) {
           {"largest_errors", errors}};
 }
 
+Json isoflop_json(const IsoflopFit& fit) {
+  Json budgets = Json::array();
+  for (const IsoflopBudgetFit& b : fit.budgets) {
+    Json budget = {{"flops", b.flops}, {"n_points", b.points.size()}, {"status", b.status}};
+    if (b.ok()) {
+      budget["best_n"] = std::exp(b.ln_best_n);
+      budget["ln_best_n"] = b.ln_best_n;
+      budget["ln_best_n_se"] = number(b.ln_best_n_se);
+      budget["ln_best_n_ci95"] = interval(b.ln_best_n_ci95);
+      budget["best_loss"] = b.loss_at(b.ln_best_n);
+    }
+    budgets.push_back(std::move(budget));
+  }
+  Json out = {{"status", fit.status}, {"n_unused", fit.n_unused}};
+  if (fit.line) {
+    out["exponent"] = fit.line->slope;
+    out["exponent_se"] = number(fit.line->slope_se);
+    out["exponent_ci95"] = interval(fit.line->slope_ci95);
+    out["df"] = fit.line->df;
+  }
+  out["budgets"] = std::move(budgets);
+  return out;
+}
+
 Json group_json(const GroupFit& group) {
   const LawFit& fit = group.fit;
   Json out = {{"group", group.name},
@@ -130,6 +154,7 @@ Json group_json(const GroupFit& group) {
     out["predictions"] = predictions(group.predictions);
   }
   out["rivals"] = rivals(group.rivals);
+  if (group.isoflop) out["isoflop"] = isoflop_json(*group.isoflop);
   out["points"] = points(group);
   out["warnings"] = fit.warnings;
   return out;

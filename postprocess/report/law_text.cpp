@@ -141,16 +141,36 @@ std::string predictions(const std::vector<LawPrediction>& list) {
   return text;
 }
 
+std::string isoflop(const IsoflopFit& fit) {
+  std::string text = kSingle + "\nequal compute C = 6 N D (parabolas in ln N): ";
+  if (!fit.line) {
+    text += fit.status + "\n";
+  } else {
+    text += fmt::format("N* grows as C^{:.4f} {} over {} budgets\n", fit.line->slope,
+                        interval(fit.line->slope_ci95), fit.line->n);
+  }
+  for (const IsoflopBudgetFit& b : fit.budgets) {
+    text += fmt::format("{:>12} FLOPs {:>4} points   ", number(b.flops), b.points.size());
+    text += b.ok()
+                ? fmt::format(
+                      "N* = {} {}\n", number(std::exp(b.ln_best_n)),
+                      interval({std::exp(b.ln_best_n_ci95.low), std::exp(b.ln_best_n_ci95.high)}))
+                : b.status + "\n";
+  }
+  return text + fmt::format("{} points lie near no budget\n", fit.n_unused);
+}
+
 std::string group_text(const TableFit& table, const GroupFit& group) {
   std::string text = head(table, group);
   if (!group.fit.ok()) {
     text += "no fit: " + group.fit.detail + "\n" + rivals(group.rivals);
-    return text;
+    return group.isoflop ? text + isoflop(*group.isoflop) : text;
   }
   text += parameters(group.fit);
   if (group.bootstrap) text += bootstrap(*group.bootstrap);
   text += hypotheses(group.hypotheses) + rivals(group.rivals) + held_out(group) +
           predictions(group.predictions);
+  if (group.isoflop) text += isoflop(*group.isoflop);
   for (const std::string& warning : group.fit.warnings) text += "warning: " + warning + "\n";
   return text;
 }

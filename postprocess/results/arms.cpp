@@ -170,6 +170,8 @@ std::vector<Arm> make_arms(TrialTable& table) {
     }
     arm.rows.push_back(i);
   }
+  std::sort(arms.begin(), arms.end(),
+            [](const Arm& a, const Arm& b) { return a.settings < b.settings; });
   for (Arm& arm : arms) {
     std::sort(arm.rows.begin(), arm.rows.end(), [&](std::size_t a, std::size_t b) {
       return table.rows[a].seed < table.rows[b].seed;

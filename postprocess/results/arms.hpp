@@ -72,7 +72,8 @@ struct Arm {
   std::vector<std::size_t> rows;  ///< into TrialTable::rows, by rising seed; one per seed
   std::int64_t n_parameters = 0;  ///< of the first trial
 };
-/// In the order of the table. A second trial of the same settings and seed is added to `left_out`.
+/// By settings, whatever the order of the table. A second trial of the same settings and seed is
+/// added to `left_out`.
 std::vector<Arm> make_arms(TrialTable& table);
 
 /// Paths whose values differ between the arms.

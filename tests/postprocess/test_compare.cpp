@@ -83,6 +83,14 @@ BOOST_AUTO_TEST_CASE(several_runs_are_pooled_into_a_folder_of_their_own) {
   BOOST_TEST(result["hypotheses"][0]["verdict"] == "supported");
   BOOST_TEST(fs::exists(folder / "both/report.html"));
   BOOST_TEST(!fs::exists(folder / "first/gating.json"));
+  // The order of the run directories changes no number.
+  const Run turned = pgpost("compare --format json --output " + (folder / "both").string() + " " +
+                            (folder / "second").string() + " " + (folder / "first").string());
+  json again = json::parse(turned.out);
+  json before = result;
+  again.erase("trials");
+  before.erase("trials");
+  BOOST_TEST(again == before);
 }
 
 BOOST_AUTO_TEST_CASE(a_selection_goes_to_its_own_folder) {

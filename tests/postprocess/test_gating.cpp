@@ -316,6 +316,33 @@ BOOST_AUTO_TEST_CASE(mixed_origins_are_refused_by_name) {
   BOOST_TEST(same.warnings.empty());
 }
 
+BOOST_AUTO_TEST_CASE(
+    neither_the_order_of_trials_nor_the_names_of_seeds_nor_the_unit_change_a_word) {
+  SyntheticArms s = parabola(0.02, [](double) { return 0.5; });
+  s.architectures = {"nano", "gpt"};
+  const Judged plain = judge(pg::test::synthetic_arms(s));
+  TrialTable turned = pg::test::synthetic_arms(s);
+  std::reverse(turned.rows.begin(), turned.rows.end());
+  const Judged other = judge(std::move(turned));
+  auto a = nlohmann::json::parse(gating_json(plain.analysis, plain.conclusions));
+  auto b = nlohmann::json::parse(gating_json(other.analysis, other.conclusions));
+  a.erase("trials");
+  b.erase("trials");
+  BOOST_TEST(a == b);
+  TrialTable bits = pg::test::synthetic_arms(s);
+  for (TrialRow& row : bits.rows) {
+    row.loss /= std::log(2.0);  // in bits
+    for (double& v : row.val_loss) v /= std::log(2.0);
+    row.seed += 100;
+  }
+  const Judged scaled = judge(std::move(bits));
+  for (int i = 1; i <= 4; ++i) {
+    BOOST_TEST(scaled.h(i).verdict == plain.h(i).verdict);
+    BOOST_TEST(std::abs(scaled.h(i).p - plain.h(i).p) < 1e-9 + 1e-6 * plain.h(i).p);
+    BOOST_TEST(std::abs(scaled.h(i).effect - plain.h(i).effect) < 1e-9);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_missing_anchor_is_named) {
   TrialTable table = pg::test::synthetic_arms({});
   std::erase_if(table.rows, [](const TrialRow& r) { return r.settings.gate.unit == "gelu"; });

@@ -113,6 +113,9 @@ BOOST_AUTO_TEST_CASE(the_sources_sample_table_gives_the_exponent_of_r_not_the_pr
   BOOST_TEST(prediction(a, "exponent_range").word == "not_met");
   BOOST_TEST(prediction(a, "hundred_million").word == "not_met");
   BOOST_TEST(prediction(a, "loss_ratio_175m_65m").word == "not_tested");
+  // The source's arithmetic, put right: 0.01^0.095 is not 0.69, and the product is not 0.64.
+  BOOST_TEST(prediction(a, "loss_ratio_100x_data").claim.find("0.6457") != std::string::npos);
+  BOOST_TEST(prediction(a, "loss_ratio_both").claim.find("0.5988") != std::string::npos);
   // Width and depth rise together, but not as powers of one another: 4 points, 3 coefficients.
   BOOST_TEST(a.shapes.front().df == 1);
 }
