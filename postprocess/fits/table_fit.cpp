@@ -124,6 +124,9 @@ GroupFit fit_group(const Law& law, const Table& table, const TableGroup& rows,
   if (law.variables == std::vector<std::string>{"N", "D"}) {
     group.isoflop = fit_isoflop(group.data.x[0], group.data.x[1], group.data.y);
   }
+  if (law.name == kBrokenPower) {
+    group.break_test = test_break(group.data, kBreakReplicates, options.seed, options.threads);
+  }
   if (!group.fit.ok()) return group;
   const bool no_errors = group.fit.covariance.rows() == 0;
   const std::size_t replicates =

@@ -88,6 +88,15 @@ std::string bootstrap(const LawBootstrap& sample) {
   return text;
 }
 
+std::string break_test(const std::optional<BreakTest>& test) {
+  if (!test) return "";
+  if (!test->ok()) return fmt::format("{}\nbreak: no p-value: {}\n", kSingle, test->status);
+  return fmt::format(
+      "{}\nbreak: it removes {:.1f} % of one line's residual sum of squares, p = {:.4g}\n"
+      "       by parametric bootstrap of {} replicates, seed {}\n",
+      kSingle, 100 * test->removed, test->p, test->n_replicates, test->seed);
+}
+
 std::string hypotheses(const std::vector<LawHypothesis>& tests) {
   if (tests.empty()) return "";
   std::string text = kSingle + "\n";
@@ -163,13 +172,14 @@ std::string isoflop(const IsoflopFit& fit) {
 std::string group_text(const TableFit& table, const GroupFit& group) {
   std::string text = head(table, group);
   if (!group.fit.ok()) {
-    text += "no fit: " + group.fit.detail + "\n" + rivals(group.rivals);
+    text += "no fit: " + group.fit.detail + "\n" + break_test(group.break_test);
+    text += rivals(group.rivals);
     return group.isoflop ? text + isoflop(*group.isoflop) : text;
   }
   text += parameters(group.fit);
   if (group.bootstrap) text += bootstrap(*group.bootstrap);
-  text += hypotheses(group.hypotheses) + rivals(group.rivals) + held_out(group) +
-          predictions(group.predictions);
+  text += break_test(group.break_test) + hypotheses(group.hypotheses) + rivals(group.rivals) +
+          held_out(group) + predictions(group.predictions);
   if (group.isoflop) text += isoflop(*group.isoflop);
   for (const std::string& warning : group.fit.warnings) text += "warning: " + warning + "\n";
   return text;
