@@ -128,6 +128,7 @@ Shape bnsl() {
                 {"c1", Kind::same, 3}, {"d", Kind::exponential, 4}, {"f", Kind::exponential, 5}};
   s.rivals = {"power", "offset", "broken_power", "bnsl"};
   s.fewest_points = 15;
+  s.profile = true;
   s.fewest_distinct = 7;
   s.label = "exploratory: six parameters, one break; its extrapolation hangs on the last points";
   s.model = [](Values b, Values x, std::span<double> gradient) {
