@@ -164,6 +164,36 @@ void compare_costs(const Pairs& pairs, ArmComparison& c) {
   if (c.log_seconds.size() != c.log_flops.size()) c.log_seconds.clear();
 }
 
+double mean_of(const std::vector<double>& values) {
+  double sum = 0;
+  for (const double v : values) sum += v;
+  return sum / static_cast<double>(values.size());
+}
+
+std::vector<double> usable_losses(const TrialTable& table, const Arm& arm) {
+  std::vector<double> losses;
+  for (const std::size_t r : arm.rows) {
+    if (table.rows[r].usable()) losses.push_back(table.rows[r].loss);
+  }
+  return losses;
+}
+
+/// Without a seed in common: both samples relative to the anchor's mean.
+void compare_unpaired(const GatingAnalysis& a, ArmComparison& c) {
+  std::vector<double> anchor = usable_losses(a.table, a.arms[c.anchor]);
+  std::vector<double> arm = usable_losses(a.table, a.arms[c.arm]);
+  c.status = ArmStatus::no_pairs;
+  if (anchor.size() < 2 || arm.size() < 2) return;
+  c.status = ArmStatus::unpaired;
+  c.anchor_loss = mean_of(anchor);
+  c.loss = mean_of(arm);
+  for (double& loss : anchor) loss /= c.anchor_loss;
+  for (double& loss : arm) loss /= c.anchor_loss;
+  c.test = welch_test(arm, anchor);
+  c.effect = hedges_g(arm, anchor);
+  c.equivalence = equivalence_test(c.test, a.table.analysis.equivalence_margin);
+}
+
 ArmComparison compare(const GatingAnalysis& a, std::size_t block, std::size_t anchor,
                       std::size_t arm) {
   ArmComparison c;
@@ -192,7 +222,7 @@ ArmComparison compare(const GatingAnalysis& a, std::size_t block, std::size_t an
   if (!c.diverged.empty() || pairs.anchor_diverged) {
     c.status = ArmStatus::diverged;
   } else if (pairs.rows.empty()) {
-    c.status = ArmStatus::no_pairs;
+    compare_unpaired(a, c);
   } else {
     const bool identical = std::all_of(pairs.rows.begin(), pairs.rows.end(), [](const auto& pair) {
       return pair.first->loss == pair.second->loss;
@@ -210,22 +240,16 @@ ArmComparison compare(const GatingAnalysis& a, std::size_t block, std::size_t an
 void adjust_for_family(std::vector<ArmComparison>& comparisons) {
   std::vector<double> p;
   for (const ArmComparison& c : comparisons) {
-    if (c.status == ArmStatus::ok) p.push_back(c.test.p);
+    if (c.has_error()) p.push_back(c.test.p);
   }
   const std::vector<double> by_holm = holm(p);
   const std::vector<double> by_bh = benjamini_hochberg(p);
   std::size_t next = 0;
   for (ArmComparison& c : comparisons) {
-    if (c.status != ArmStatus::ok) continue;
+    if (!c.has_error()) continue;
     c.p_holm = by_holm[next];
     c.p_bh = by_bh[next++];
   }
-}
-
-double mean_of(const std::vector<double>& values) {
-  double sum = 0;
-  for (const double v : values) sum += v;
-  return sum / static_cast<double>(values.size());
 }
 
 /// Over the seeds that every arm of the block has.
@@ -279,7 +303,7 @@ std::vector<BestArm> find_best(const GatingAnalysis& a) {
     b.block = block;
     b.comparison = static_cast<std::size_t>(*lowest - a.comparisons.data());
     b.n_arms = arms.size();
-    b.naive = mean_of((*lowest)->differences);
+    b.naive = (*lowest)->test.estimate;
     if (df > 0) b.selection_bias = expected_minimum_bias(arms.size(), std::sqrt(variance / df));
     b.honest = leave_one_seed_out(arms);
     best.push_back(std::move(b));
@@ -354,6 +378,7 @@ std::string gate_of(const Arm& arm) {
 std::string to_string(ArmStatus status) {
   switch (status) {
     case ArmStatus::ok: return "ok";
+    case ArmStatus::unpaired: return "unpaired";
     case ArmStatus::one_pair: return "one_pair";
     case ArmStatus::identical: return "identical";
     case ArmStatus::no_pairs: return "no_pairs";
@@ -392,11 +417,11 @@ GatingAnalysis compare_arms(TrialTable table) {
   require_an_anchor(a);
   adjust_for_family(a.comparisons);
   for (const ArmComparison& c : a.comparisons) {
-    if (c.status == ArmStatus::ok || c.status == ArmStatus::identical) continue;
+    if (c.has_error() || c.status == ArmStatus::identical) continue;
     a.left_out.push_back({a.blocks[c.block].label + ": " + c.label,
                           c.status == ArmStatus::diverged ? "it or its anchor diverged: not tested"
                           : c.status == ArmStatus::no_pairs
-                              ? "no seed that both it and its anchor finished"
+                              ? "no seed that both it and its anchor finished, and not two of each"
                               : "one pair of seeds: no error is known"});
   }
   a.optima = find_alpha_optima(a);
@@ -411,6 +436,8 @@ GatingAnalysis analyse_gating(TrialTable table) {
     if (c.status != ArmStatus::ok || c.test.df < 1) continue;
     const std::vector<double> zero(c.differences.size(), 0.0);
     c.effect = hedges_g_paired(c.differences, zero);
+    c.p_signed_rank = signed_rank_test(c.differences).p;
+    if (c.differences.size() <= kMostPairs) c.p_sign_flip = sign_flip_test(c.differences).p;
     const double sd = c.test.se * std::sqrt(static_cast<double>(c.differences.size()));
     c.detectable = minimum_detectable_effect(sd, c.differences.size());
     for (SeedsNeeded& s : c.needed) s.seeds = values_needed(s.effect, sd);

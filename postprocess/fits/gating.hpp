@@ -24,6 +24,7 @@ struct SeedsNeeded {
 
 enum class ArmStatus {
   ok,
+  unpaired,   ///< no seed in common: Welch's test of both samples
   one_pair,   ///< no error is known
   identical,  ///< every pair has the same loss to the last bit: the same computation, no test
               ///< needed
@@ -41,10 +42,11 @@ struct ArmComparison {
   std::string gate;             ///< unit and form: "paglu self_gate"
   std::optional<double> alpha;  ///< nothing for a gelu
   ArmStatus status = ArmStatus::ok;
-  /// Whether it can show a difference from the anchor.
-  [[nodiscard]] bool tested() const {
-    return status == ArmStatus::ok || status == ArmStatus::one_pair;
+  [[nodiscard]] bool has_error() const {
+    return status == ArmStatus::ok || status == ArmStatus::unpaired;
   }
+  /// Whether it can show a difference from the anchor.
+  [[nodiscard]] bool tested() const { return has_error() || status == ArmStatus::one_pair; }
   /// Whether it has a difference from the anchor at all.
   [[nodiscard]] bool measured() const { return tested() || status == ArmStatus::identical; }
   std::vector<std::uint64_t> seeds;     ///< of the pairs
@@ -52,13 +54,15 @@ struct ArmComparison {
   std::vector<std::uint64_t> diverged;  ///< seeds of the arm
   double anchor_loss = 0;               ///< means over the pairs, nats per token
   double loss = 0;
-  std::vector<double> differences;  ///< relative, by pair
-  MeanTest test;                    ///< of the relative differences
-  double p_holm = 1;                ///< over all comparisons that are ok
-  double p_bh = 1;                  ///< the same, false discovery rate: exploration
-  EffectSize effect;                ///< Hedges g of the pairs
-  Equivalence equivalence;          ///< with 0, margin analysis.equivalence_margin
-  double detectable = 0;            ///< smallest relative effect found with power 80 %
+  std::vector<double> differences;      ///< relative, by pair
+  MeanTest test;                        ///< of the relative differences
+  double p_holm = 1;                    ///< over all comparisons with an error
+  double p_bh = 1;                      ///< the same, false discovery rate: exploration
+  EffectSize effect;                    ///< Hedges g, of the pairs where there are some
+  std::optional<double> p_sign_flip;    ///< exact, of the pairs; a check of the t test
+  std::optional<double> p_signed_rank;  ///< Wilcoxon's
+  Equivalence equivalence;              ///< with 0, margin analysis.equivalence_margin
+  double detectable = 0;                ///< smallest relative effect found with power 80 %
   std::vector<SeedsNeeded> needed;
   /// ln of FLOP and of seconds to the same validation loss, arm over anchor, by pair; empty where
   /// the curves do not give it for every pair.

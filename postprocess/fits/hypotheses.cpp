@@ -117,14 +117,13 @@ std::size_t count_sizes(const GatingAnalysis& a) {
 
 bool only_one_seed(const GatingAnalysis& a) {
   return std::none_of(a.comparisons.begin(), a.comparisons.end(),
-                      [](const ArmComparison& c) { return c.status == ArmStatus::ok; });
+                      [](const ArmComparison& c) { return c.has_error(); });
 }
 
 std::string why_open(const GatingAnalysis& a) {
-  return only_one_seed(a)
-             ? "no arm has two seeds in common with its anchor: no error is known; train "
-               "with more seeds"
-             : "the intervals allow both: more seeds (see the power table)";
+  return only_one_seed(a) ? "no arm has two seeds: no error is known; train "
+                            "with more seeds"
+                          : "the intervals allow both: more seeds (see the power table)";
 }
 
 /// A gain in every one of several configurations: an intersection-union test. The configuration

@@ -156,6 +156,14 @@ void fit_lines(const RunResults& results, const std::vector<LinePoint>& argmins,
   LineFit details;
   fit.line = fit_exponent("ols", "line through the interpolated optima", points, false, &details);
   if (fit.line.ok()) fit.line_details = std::move(details);
+  std::vector<double> x;
+  std::vector<double> y;
+  for (const LinePoint& point : points) {
+    x.push_back(std::log(static_cast<double>(point.batch)));
+    y.push_back(point.ln_lr);
+  }
+  fit.line_ranks = rank_slope(x, y);
+  fit.line_huber = fit_robust_line(x, y, RobustLoss::huber);
   fit.line_propagated = propagate_errors(fit.line, points, fit.noise.df);
   fit.line_without_small =
       fit_exponent("ols_without_small_batches", "line, without small batches", large);

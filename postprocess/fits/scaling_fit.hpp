@@ -10,6 +10,7 @@
 #include "postprocess/fits/law.hpp"
 #include "postprocess/fits/optimum.hpp"
 #include "postprocess/fits/transfer.hpp"
+#include "postprocess/stats/robust.hpp"
 
 namespace pg::post {
 
@@ -40,6 +41,8 @@ struct ScalingFit {
   SurfaceFit surface_wide;              ///< a window of two grid steps
   ExponentEstimate line;                ///< log-log line through the interpolated optima
   std::optional<LineFit> line_details;  ///< its residuals, leverage and leave-one-out slopes
+  std::optional<RankSlope> line_ranks;  ///< Theil and Sen's slope through the same optima
+  RobustLine line_huber;                ///< a robust slope through them, or why there is none
   ExponentEstimate line_propagated;     ///< its interval from the optima's own errors
   ExponentEstimate line_without_small;
   ExponentEstimate line_weighted;

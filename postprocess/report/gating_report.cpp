@@ -44,6 +44,8 @@ Json comparison_json(const GatingAnalysis& a, const ArmComparison& c) {
   out["relative_difference"] = test_json(c.test);
   out["p_holm"] = c.p_holm;
   out["p_bh_exploratory"] = c.p_bh;
+  out["p_sign_flip"] = optional_number(c.p_sign_flip);
+  out["p_signed_rank"] = optional_number(c.p_signed_rank);
   out["hedges_g"] = c.effect.g;
   out["hedges_g_ci95"] = c.test.df >= 1 ? interval(c.effect.ci95) : Json::array({nullptr, nullptr});
   out["equivalence"] = equivalence_json(c.equivalence);
@@ -103,8 +105,11 @@ std::vector<std::pair<std::string, std::string>> conventions(const GatingAnalysi
   return {{"differences", "arm over anchor of the same seed, minus 1; below zero is better"},
           {"intervals", "Student t, two-sided, 95 %, unless a line says otherwise"},
           {"family",
-           "Holm over all comparisons with two or more pairs; p_bh is Benjamini and "
-           "Hochberg's, for exploration only"},
+           "Holm over all comparisons with two or more pairs, or of two samples without a seed in "
+           "common (Welch); p_bh is Benjamini and Hochberg's, for exploration only"},
+          {"exact_tests",
+           "sign flip and signed ranks of the pairs check the t test; n pairs give no p below "
+           "2 / 2^n"},
           {"equivalence", fmt::format("two one-sided t tests at 5 % against -+ {} %",
                                       shortest(100 * a.table.analysis.equivalence_margin))},
           {"power", "two-sided paired t test at 5 %, power 80 %, from the observed scatter"},
@@ -180,24 +185,29 @@ Section hypotheses_section(const GatingConclusions& c) {
 
 Section comparisons_section(const GatingAnalysis& a) {
   Section s{"Every arm against its anchor (" + a.anchor + ")", {}};
-  DocumentTable table{{"configuration", "arm", "pairs", "difference", "95 % interval", "p (Holm)",
-                       "Hedges g", "matches", "detectable", "seeds for 0.5 %", "1 %", "2 %"},
-                      {},
-                      ""};
+  DocumentTable table{
+      {"configuration", "arm", "pairs", "difference", "95 % interval", "p (Holm)", "p (sign flip)",
+       "Hedges g", "matches", "detectable", "seeds for 0.5 %", "1 %", "2 %"},
+      {},
+      ""};
   for (const ArmComparison& c : a.comparisons) {
     if (!c.measured()) {
       table.rows.push_back({a.blocks[c.block].label, c.label, std::to_string(c.seeds.size()),
-                            word(to_string(c.status)), "-", "-", "-", "-", "-", "-", "-", "-"});
+                            word(to_string(c.status)), "-", "-", "-", "-", "-", "-", "-", "-",
+                            "-"});
       continue;
     }
-    table.rows.push_back({a.blocks[c.block].label, c.label, std::to_string(c.seeds.size()),
-                          percent(c.test.estimate), percents(c.test.ci95),
-                          fmt::format("{:.3g}", c.p_holm), fmt::format("{:.2f}", c.effect.g),
-                          c.status == ArmStatus::identical ? "identical"
-                          : c.equivalence.equivalent()     ? "yes"
-                                                           : "not shown",
-                          percent(c.detectable), seeds_text(c.needed[0]), seeds_text(c.needed[1]),
-                          seeds_text(c.needed[2])});
+    const bool unpaired = c.status == ArmStatus::unpaired;
+    table.rows.push_back(
+        {a.blocks[c.block].label, c.label, unpaired ? "unpaired" : std::to_string(c.seeds.size()),
+         percent(c.test.estimate), percents(c.test.ci95), fmt::format("{:.3g}", c.p_holm),
+         c.p_sign_flip ? fmt::format("{:.3g}", *c.p_sign_flip) : "-",
+         fmt::format("{:.2f}", c.effect.g),
+         c.status == ArmStatus::identical ? "identical"
+         : c.equivalence.equivalent()     ? "yes"
+                                          : "not shown",
+         percent(c.detectable), seeds_text(c.needed[0]), seeds_text(c.needed[1]),
+         seeds_text(c.needed[2])});
   }
   s.blocks.emplace_back(std::move(table));
   s.blocks.emplace_back(

@@ -83,6 +83,14 @@ Json line_json(const ScalingFit& fit) {
           {"residual_sd", line.s},
           {"ln_c_beta_covariance", line.covariance},
           {"aicc", optional_number(fit.free_slope_aicc)},
+          {"theil_sen", fit.line_ranks ? Json{{"beta", fit.line_ranks->slope},
+                                              {"beta_ci95", interval(fit.line_ranks->ci95)},
+                                              {"confidence", fit.line_ranks->confidence}}
+                                       : Json(nullptr)},
+          {"huber",
+           {{"status", to_string(fit.line_huber.status)},
+            {"detail", fit.line_huber.detail},
+            {"beta", fit.line_huber.ok() ? Json(fit.line_huber.slope) : Json(nullptr)}}},
           {"per_batch", rows}};
 }
 

@@ -111,6 +111,21 @@ Section hypotheses_section(const ScalingFit& fit) {
                             kEquivalenceMargin))}};
 }
 
+/// Lines that a few wild optima do not move.
+std::string robust_text(const ScalingFit& fit) {
+  const RankSlope& ranks = *fit.line_ranks;
+  std::string words = fmt::format(
+      "The median of the slopes between any two batches (Theil and Sen) is {:.3f}", ranks.slope);
+  words += ranks.ci95.finite()
+               ? fmt::format(", distribution-free interval [{:.3f}, {:.3f}] ({:.1f} %).",
+                             ranks.ci95.low, ranks.ci95.high, 100 * ranks.confidence)
+               : "; too few batches for a distribution-free interval.";
+  words += fit.line_huber.ok()
+               ? fmt::format(" Huber's robust line has {:.3f}.", fit.line_huber.slope)
+               : " Huber's robust line is refused: " + fit.line_huber.detail + ".";
+  return words;
+}
+
 Section leave_one_out_section(const ScalingFit& fit) {
   const LineFit& line = *fit.line_details;
   DocumentTable table;
@@ -120,11 +135,13 @@ Section leave_one_out_section(const ScalingFit& fit) {
         {std::to_string(fit.line.batches[i]), fmt::format("{:.3f}", line.leave_one_out_slopes[i]),
          fmt::format("{:.3f}", line.leverage[i]), fmt::format("{:.3f}", line.cooks_distance[i])});
   }
-  return {"Leave one batch out",
-          {text(fmt::format("The line through the interpolated optima has beta = {:.3f}; without "
-                            "one batch:",
-                            line.slope)),
-           table}};
+  Section section{"Leave one batch out",
+                  {text(fmt::format("The line through the interpolated optima has beta = {:.3f}; "
+                                    "without one batch:",
+                                    line.slope)),
+                   table}};
+  if (fit.line_ranks) section.blocks.emplace_back(text(robust_text(fit)));
+  return section;
 }
 
 std::string error_text(const TransferError& e) {

@@ -22,6 +22,33 @@ double weight(double u, RobustLoss loss) {
   return std::pow(1 - share * share, 2);
 }
 
+std::vector<double> slopes_of_pairs(std::span<const double> x, std::span<const double> y) {
+  require(x.size() == y.size(), "a line has one y per x");
+  std::vector<double> slopes;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    for (std::size_t j = i + 1; j < x.size(); ++j) {
+      if (x[i] != x[j]) slopes.push_back((y[j] - y[i]) / (x[j] - x[i]));
+    }
+  }
+  return slopes;
+}
+
+/// P(a random permutation of n has k inversions), k = 0, 1, ...: the m-th element adds 0 to m - 1
+/// of them with equal chances.
+std::vector<double> inversion_probabilities(std::size_t n) {
+  std::vector<double> p = {1};
+  for (std::size_t m = 2; m <= n; ++m) {
+    std::vector<double> next(p.size() + m - 1, 0.0);
+    for (std::size_t k = 0; k < p.size(); ++k) {
+      for (std::size_t more = 0; more < m; ++more) {
+        next[k + more] += p[k] / static_cast<double>(m);
+      }
+    }
+    p = std::move(next);
+  }
+  return p;
+}
+
 }  // namespace
 
 double median(std::span<const double> values) {
@@ -33,15 +60,28 @@ double median(std::span<const double> values) {
 }
 
 std::optional<double> theil_sen_slope(std::span<const double> x, std::span<const double> y) {
-  require(x.size() == y.size(), "a line has one y per x");
-  std::vector<double> slopes;
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    for (std::size_t j = i + 1; j < x.size(); ++j) {
-      if (x[i] != x[j]) slopes.push_back((y[j] - y[i]) / (x[j] - x[i]));
-    }
-  }
+  const std::vector<double> slopes = slopes_of_pairs(x, y);
   if (slopes.empty()) return std::nullopt;
   return median(slopes);
+}
+
+std::optional<RankSlope> rank_slope(std::span<const double> x, std::span<const double> y) {
+  std::vector<double> slopes = slopes_of_pairs(x, y);
+  if (slopes.empty()) return std::nullopt;
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  RankSlope result{median(slopes), {-kInfinity, kInfinity}, 0};
+  const std::size_t n = x.size();
+  if (slopes.size() != n * (n - 1) / 2) return result;  // a repeated x: another distribution
+  std::sort(slopes.begin(), slopes.end());
+  // The number of slopes below the true one is that of the inversions of a random permutation.
+  const std::vector<double> p = inversion_probabilities(n);
+  double tail = 0;
+  std::size_t k = 0;
+  while (k < p.size() && tail + p[k] <= 0.025) tail += p[k++];
+  if (k == 0) return result;
+  result.ci95 = {slopes[k - 1], slopes[slopes.size() - k]};
+  result.confidence = 1 - 2 * tail;
+  return result;
 }
 
 RobustLine fit_robust_line(std::span<const double> x, std::span<const double> y, RobustLoss loss) {

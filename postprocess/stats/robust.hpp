@@ -16,6 +16,15 @@ double median(std::span<const double> values);
 /// there is no such pair. Unmoved by up to 29 % of wild points, but where most y are equal, 0.
 std::optional<double> theil_sen_slope(std::span<const double> x, std::span<const double> y);
 
+/// That slope with its distribution-free interval: order statistics of the pairs' slopes, by the
+/// exact distribution of Kendall's S (Sen 1968). It holds for any continuous errors, equal or not.
+struct RankSlope {
+  double slope = 0;
+  Interval ci95 = {};     ///< infinite with fewer than five points, or where an x is repeated
+  double confidence = 0;  ///< that the interval really has: at least 0.95; 0 where it is infinite
+};
+std::optional<RankSlope> rank_slope(std::span<const double> x, std::span<const double> y);
+
 /// How much a residual counts: Huber's keeps a slope far out (c = 1.345), Tukey's bisquare drops to
 /// nothing (c = 4.685); both are 95 % efficient for normal errors.
 enum class RobustLoss { huber, bisquare };

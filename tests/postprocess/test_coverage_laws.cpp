@@ -12,6 +12,7 @@
 #include "postprocess/fits/law.hpp"
 #include "postprocess/stats/known_variances.hpp"
 #include "postprocess/stats/line_fit.hpp"
+#include "postprocess/stats/robust.hpp"
 
 namespace {
 
@@ -160,6 +161,22 @@ BOOST_AUTO_TEST_CASE(weighted_lines) {
   check_share("plain line, HC3 and t, equal variances", share[3], 0.95, 0.975, kMany);
   BOOST_TEST_MESSAGE("plain line, HC3 and t, unequal variances: " << share[4]);
   BOOST_TEST(share[4] > 0.935);
+}
+
+BOOST_AUTO_TEST_CASE(slopes_by_rank) {
+  // Exact for any continuous errors: here normal ones, and Cauchy's, which have no variance.
+  const auto share = shares<2>(kMany, [](std::size_t r) {
+    Noise noise(30, r);
+    Values normal;
+    Values wild;
+    for (const double x : kLnBatch) normal.push_back(0.6 * x + noise());
+    for (const double x : kLnBatch) wild.push_back(0.6 * x + noise() / noise());
+    return std::array{rank_slope(kLnBatch, normal)->ci95.contains(0.6),
+                      rank_slope(kLnBatch, wild)->ci95.contains(0.6)};
+  });
+  const double exact = 1 - 2 * 76.0 / 5040;
+  check_share("Theil-Sen, normal errors", share[0], exact - 0.005, exact + 0.005, kMany);
+  check_share("Theil-Sen, Cauchy errors", share[1], exact - 0.005, exact + 0.005, kMany);
 }
 
 BOOST_AUTO_TEST_CASE(bca) {

@@ -392,6 +392,31 @@ BOOST_AUTO_TEST_CASE(ragged_seeds_are_paired_and_the_rest_is_listed) {
   BOOST_TEST(mentions(j.analysis.left_out[0].reason, "repeats the settings"));
 }
 
+BOOST_AUTO_TEST_CASE(without_a_common_seed_the_samples_are_compared) {
+  SyntheticArms s;
+  s.widths = {64};
+  s.alphas = {0.5};
+  s.seeds = seeds(10);
+  TrialTable table = pg::test::synthetic_arms(s);
+  std::erase_if(table.rows,
+                [](const TrialRow& r) { return (r.settings.gate.unit == "gelu") == (r.seed > 5); });
+  std::vector<double> anchor;
+  std::vector<double> arm;
+  for (const TrialRow& r : table.rows) {
+    (r.settings.gate.unit == "gelu" ? anchor : arm).push_back(r.loss);
+  }
+  const Judged j = judge(table);
+  const ArmComparison& c = j.analysis.comparisons[0];
+  BOOST_TEST((c.status == ArmStatus::unpaired));
+  BOOST_TEST(c.test.method == "Welch t");
+  BOOST_TEST(std::abs(c.test.p - welch_test(arm, anchor).p) < 1e-12);
+  BOOST_TEST(c.p_holm == c.test.p);
+  BOOST_TEST(!c.p_sign_flip);
+  // One trial of each tells nothing.
+  std::erase_if(table.rows, [](const TrialRow& r) { return r.seed != 1 && r.seed != 6; });
+  BOOST_TEST((judge(table).analysis.comparisons[0].status == ArmStatus::no_pairs));
+}
+
 BOOST_AUTO_TEST_CASE(the_saving_changes_its_sign_when_arm_and_anchor_are_swapped) {
   SyntheticArms s;
   s.widths = {64};

@@ -175,6 +175,30 @@ BOOST_AUTO_TEST_CASE(robust_lines) {
   check_close(bisquare.scale, 0.2289272672772017, 1e-9, "bisquare");
 }
 
+BOOST_AUTO_TEST_CASE(the_interval_of_theil_and_sen_is_that_of_kendalls_s) {
+  // Seven points: P(S <= -15) = 76 / 5040 (inversions 0 to 3: 1 + 6 + 20 + 49), so that the 4th
+  // smallest and the 4th largest of 21 slopes are the ends.
+  const std::vector<double> x = {0, 1, 2, 3, 4, 5, 6};
+  const std::vector<double> y = {0, 1.2, 1.9, 3.4, 3.9, 5.3, 5.8};
+  const auto fit = rank_slope(x, y);
+  BOOST_REQUIRE(fit);
+  BOOST_TEST(std::abs(fit->confidence - (1 - 2 * 76.0 / 5040)) < 1e-14);
+  std::vector<double> slopes;
+  for (std::size_t i = 0; i < 7; ++i) {
+    for (std::size_t j = i + 1; j < 7; ++j) slopes.push_back((y[j] - y[i]) / (x[j] - x[i]));
+  }
+  std::sort(slopes.begin(), slopes.end());
+  BOOST_TEST(fit->ci95.low == slopes[3]);
+  BOOST_TEST(fit->ci95.high == slopes[17]);
+  BOOST_TEST(fit->slope == slopes[10]);
+  // Four points cannot have 95 %; five can, with the extreme slopes (2 / 120).
+  const std::span<const double> all_x = x;
+  const std::span<const double> all_y = y;
+  BOOST_TEST(!rank_slope(all_x.first(4), all_y.first(4))->ci95.finite());
+  BOOST_TEST(std::abs(rank_slope(all_x.first(5), all_y.first(5))->confidence - 59.0 / 60) < 1e-14);
+  BOOST_TEST(!rank_slope(std::vector<double>{1, 1}, std::vector<double>{1, 2}));
+}
+
 BOOST_AUTO_TEST_CASE(robust_lines_are_refused_where_the_scale_is_zero) {
   // Five of the seven optima are the same grid value: rlm's scale falls to 1e-9, its slope to 0.
   for (const RobustLoss loss : {RobustLoss::huber, RobustLoss::bisquare}) {
