@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
+#include "postprocess/coverage.hpp"
 #include "postprocess/fits/hypotheses.hpp"
 #include "postprocess/report/gating_report.hpp"
 #include "postprocess/report/plain_text.hpp"
@@ -14,6 +15,11 @@ namespace {
 
 using namespace pg::post;
 using pg::test::SyntheticArms;
+
+/// Of simulated studies.
+constexpr int kReplicates = static_cast<int>(pg::test::kRepetitions / 5);
+/// 6 % of them and two binomial standard errors.
+const double kAtMost = 0.06 * kReplicates + 2 * std::sqrt(0.06 * 0.94 * kReplicates);
 
 struct Judged {
   GatingAnalysis analysis;
@@ -443,7 +449,6 @@ BOOST_AUTO_TEST_CASE(the_saving_changes_its_sign_when_arm_and_anchor_are_swapped
 /// The design of the source: 5 alphas, 3 sizes, here 2 architectures and 5 seeds. Under no effect
 /// no hypothesis may be called supported in more than 6 % of the studies, nor the whole family.
 BOOST_AUTO_TEST_CASE(no_effect_is_seldom_called_support) {
-  constexpr int kReplicates = 400;
   int falsely[4] = {};
   int any = 0;
   for (int r = 0; r < kReplicates; ++r) {
@@ -462,14 +467,13 @@ BOOST_AUTO_TEST_CASE(no_effect_is_seldom_called_support) {
   BOOST_TEST_MESSAGE("false support in " << kReplicates << ": H1 " << falsely[0] << ", H2 "
                                          << falsely[1] << ", H3 " << falsely[2] << ", H4 "
                                          << falsely[3] << ", any " << any);
-  for (const int count : falsely) BOOST_TEST(count <= 0.06 * kReplicates);
-  BOOST_TEST(any <= 0.06 * kReplicates);
+  for (const int count : falsely) BOOST_TEST(count <= kAtMost);
+  BOOST_TEST(any <= kAtMost);
 }
 
 /// One hypothesis at a time at its unadjusted level: p < 0.05 in at most 6 % under no effect, also
 /// where a true curvature determines the optimum that H3 asks about.
 BOOST_AUTO_TEST_CASE(the_p_values_keep_their_level) {
-  constexpr int kReplicates = 400;
   int h2 = 0;
   int h3 = 0;
   int determined = 0;
@@ -486,7 +490,6 @@ BOOST_AUTO_TEST_CASE(the_p_values_keep_their_level) {
   BOOST_TEST_MESSAGE("p < 0.05 in " << kReplicates << ": H2 " << h2 << ", H3 " << h3
                                     << "; optimum determined " << determined);
   BOOST_TEST(determined > 0.9 * kReplicates);
-  // 6 % and two binomial standard errors of 400 replicates.
-  BOOST_TEST(h2 <= 0.06 * kReplicates + 2 * std::sqrt(0.06 * 0.94 * kReplicates));
-  BOOST_TEST(h3 <= 0.06 * kReplicates + 2 * std::sqrt(0.06 * 0.94 * kReplicates));
+  BOOST_TEST(h2 <= kAtMost);
+  BOOST_TEST(h3 <= kAtMost);
 }
