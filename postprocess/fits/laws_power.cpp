@@ -3,8 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
+#include "postprocess/fits/breakpoint.hpp"
 #include "postprocess/fits/law_shape.hpp"
 
 namespace pg::post {
@@ -12,9 +12,6 @@ namespace {
 
 using Kind = Reported::Kind;
 using Values = std::span<const double>;
-
-constexpr std::size_t kPointsPerSide = 3;
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 const std::vector<std::string> kExponentRivals = {"constant", "power", "saturating", "surge",
                                                   "log_quadratic"};
@@ -176,20 +173,20 @@ Shape kaplan() {
 
 Shape broken_power() {
   Shape s;
-  s.name = "broken_power";
+  s.name = kBrokenPower;
   s.formula = "y = C x^beta_1 below x_break, continuous, exponent beta_2 above";
-  s.about = "breakpoint by scan, at least 3 points on each side";
+  s.about = "the best of all breakpoints with at least 3 points on each side";
   s.internal_names = {"ln_C", "beta_1", "beta_2", "ln_x_break"};
   s.reported = {{"C", Kind::exponential, 0},
                 {"beta_1", Kind::same, 1},
                 {"beta_2", Kind::same, 2},
                 {"x_break", Kind::exponential, 3}};
   s.rivals = {"power", "log_quadratic", "broken_power"};
-  s.fewest_points = 2 * kPointsPerSide + 1;
+  s.fewest_points = kFewestForBreak;
   s.fewest_distinct = 4;
   s.label =
-      "exploratory: a breakpoint found by a scan has no ordinary p-value (Davies' problem), and "
-      "its interval is of the linearised law";
+      "exploratory: a breakpoint found by a scan has no ordinary p-value (Davies' problem; see the "
+      "bootstrap's), and its interval is of the linearised law";
   s.model = [](Values b, Values x, std::span<double> gradient) {
     const double t = std::log(x[0]) - b[3];
     const double slope = t > 0 ? b[2] : b[1];
@@ -204,8 +201,8 @@ Shape broken_power() {
   return s;
 }
 
-/// Least squares with the break held at ln x = k; its residual sum of squares, or infinity.
-double held_break(const LawData& data, Values ln_y, double k, std::vector<double>* internal) {
+/// Least squares with the break held at ln x = k; empty where the points do not determine it.
+std::vector<double> held_break(const LawData& data, Values ln_y, double k) {
   Matrix design(data.size(), 3);
   for (std::size_t i = 0; i < data.size(); ++i) {
     const double t = std::log(data.x[0][i]) - k;
@@ -214,65 +211,23 @@ double held_break(const LawData& data, Values ln_y, double k, std::vector<double
     design(i, 2) = std::max(t, 0.0);
   }
   const auto fit = fit_linear(design, ln_y, Constant::present, data.weights);
-  if (!fit) return kInfinity;
-  if (internal != nullptr) {
-    *internal = fit->coefficients;
-    internal->push_back(k);
-  }
-  return fit->rss;
-}
-
-/// The best break between two neighbouring points: the sum of squares is smooth there.
-double best_between(const LawData& data, Values ln_y, double low, double high) {
-  constexpr double kGolden = 0.6180339887498949;
-  double best = low;
-  double best_rss = kInfinity;
-  constexpr int kSteps = 8;  // more than one dip is possible within a gap
-  for (int i = 0; i <= kSteps; ++i) {
-    const double k = low + (high - low) * i / kSteps;
-    const double rss = held_break(data, ln_y, k, nullptr);
-    if (rss < best_rss) {
-      best_rss = rss;
-      best = k;
-    }
-  }
-  double a = std::max(low, best - (high - low) / kSteps);
-  double b = std::min(high, best + (high - low) / kSteps);
-  while (b - a > 1e-10 * std::max(1.0, std::abs(b))) {
-    const double left = b - kGolden * (b - a);
-    const double right = a + kGolden * (b - a);
-    if (held_break(data, ln_y, left, nullptr) <= held_break(data, ln_y, right, nullptr)) {
-      b = right;
-    } else {
-      a = left;
-    }
-  }
-  return (a + b) / 2;
+  if (!fit) return {};
+  std::vector<double> internal = fit->coefficients;
+  internal.push_back(k);
+  return internal;
 }
 
 LawFit fit_broken(const Shape& shape, const Law& law, const LawData& data, Values start) {
   check_domain(data, shape.name, true, true);
   LawFit fit = no_fit(law, data, FitStatus::not_identifiable, "");
-  std::vector<double> ln_x;
-  for (const double x : data.x[0]) ln_x.push_back(std::log(x));
-  std::sort(ln_x.begin(), ln_x.end());
-  if (data.size() < shape.fewest_points || n_distinct(ln_x) < shape.fewest_distinct) {
-    fit.detail =
-        fmt::format("{} points with {} distinct x, but a break needs {} and {}", data.size(),
-                    n_distinct(ln_x), shape.fewest_points, shape.fewest_distinct);
+  const std::size_t distinct = n_distinct(data.x[0]);
+  if (data.size() < shape.fewest_points || distinct < shape.fewest_distinct) {
+    fit.detail = fmt::format("{} points with {} distinct x, but a break needs {} and {}",
+                             data.size(), distinct, shape.fewest_points, shape.fewest_distinct);
     return fit;
   }
-  const std::vector<double> ln_y = responses(data, kLnY);
-  double best_rss = kInfinity;
-  for (std::size_t i = kPointsPerSide - 1; i + kPointsPerSide < ln_x.size(); ++i) {
-    if (ln_x[i + 1] <= ln_x[i]) continue;
-    const double k = best_between(data, ln_y, ln_x[i], ln_x[i + 1]);
-    std::vector<double> internal;
-    const double rss = held_break(data, ln_y, k, &internal);
-    if (rss < best_rss) {
-      best_rss = rss;
-      fit.internal = internal;
-    }
+  if (const auto k = find_break(data)) {
+    fit.internal = held_break(data, responses(data, kLnY), *k);
   }
   if (fit.internal.empty()) {
     fit.detail = "no place for a break with at least 3 points on each side";

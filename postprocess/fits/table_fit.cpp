@@ -121,6 +121,9 @@ GroupFit fit_group(const Law& law, const Table& table, const TableGroup& rows,
   group.fit = fit_law(law.name, group.data);
   const auto rivals = rivals_for(law, group.data);
   if (!rivals.empty()) group.rivals = compare_laws(rivals, group.data);
+  if (law.name == kBrokenPower) {
+    group.break_test = test_break(group.data, kBreakReplicates, options.seed, options.threads);
+  }
   if (!group.fit.ok()) return group;
   const bool no_errors = group.fit.covariance.rows() == 0;
   const std::size_t replicates =

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "postprocess/fits/breakpoint.hpp"
 #include "postprocess/fits/law.hpp"
 #include "postprocess/fits/law_bootstrap.hpp"
 #include "postprocess/results/table.hpp"
@@ -46,6 +47,7 @@ struct GroupFit {
   std::vector<TableRow> rows;
   LawFit fit;
   std::optional<LawBootstrap> bootstrap;
+  std::optional<BreakTest> break_test;  ///< of the broken power law only
   HeldOut held_out;
   std::vector<Rival> rivals;  ///< on the same points; empty where the law has none
   std::vector<LawPrediction> predictions;

@@ -27,6 +27,11 @@ inline std::vector<std::string> law_conventions(const TableFit& fit) {
         "an exp; Holm over the hypotheses of a group; equivalence by two one-sided "
         "tests on the parameter itself");
   }
+  if (law.name == kBrokenPower) {
+    list.emplace_back(
+        "break: one line against two joined ones with at least 3 points each; p is the share of "
+        "replicates of one line with Gaussian errors in which the best break removes as much");
+  }
   if (!fit.request.weights.empty()) {
     list.emplace_back(
         "weights are relative, 1 / variance of the response: s^2 scales the "

@@ -81,6 +81,15 @@ Json bootstrap(const LawBootstrap& sample) {
           {"parameters", list}};
 }
 
+Json break_test(const BreakTest& test) {
+  return {{"status", test.status},
+          {"removed", test.ok() ? number(test.removed) : Json(nullptr)},
+          {"p", test.ok() ? Json(test.p) : Json(nullptr)},
+          {"method", "parametric bootstrap"},
+          {"n_replicates", test.n_replicates},
+          {"seed", test.seed}};
+}
+
 Json rivals(const std::vector<Rival>& list) {
   Json out = Json::array();
   for (const Rival& r : list) {
@@ -156,6 +165,7 @@ Json group_json(const GroupFit& group) {
     out["hold_out"] = held_out(group.held_out);
     out["predictions"] = predictions(group.predictions);
   }
+  if (group.break_test) out["break_test"] = break_test(*group.break_test);
   out["rivals"] = rivals(group.rivals);
   out["points"] = points(group);
   out["warnings"] = fit.warnings;

@@ -88,6 +88,15 @@ std::string bootstrap(const LawBootstrap& sample) {
   return text;
 }
 
+std::string break_test(const std::optional<BreakTest>& test) {
+  if (!test) return "";
+  if (!test->ok()) return fmt::format("{}\nbreak: no p-value: {}\n", kSingle, test->status);
+  return fmt::format(
+      "{}\nbreak: it removes {:.1f} % of one line's residual sum of squares, p = {:.4g}\n"
+      "       by parametric bootstrap of {} replicates, seed {}\n",
+      kSingle, 100 * test->removed, test->p, test->n_replicates, test->seed);
+}
+
 std::string hypotheses(const std::vector<LawHypothesis>& tests) {
   if (tests.empty()) return "";
   std::string text = kSingle + "\n";
@@ -144,13 +153,13 @@ std::string predictions(const std::vector<LawPrediction>& list) {
 std::string group_text(const TableFit& table, const GroupFit& group) {
   std::string text = head(table, group);
   if (!group.fit.ok()) {
-    text += "no fit: " + group.fit.detail + "\n" + rivals(group.rivals);
-    return text;
+    text += "no fit: " + group.fit.detail + "\n" + break_test(group.break_test);
+    return text + rivals(group.rivals);
   }
   text += parameters(group.fit);
   if (group.bootstrap) text += bootstrap(*group.bootstrap);
-  text += hypotheses(group.hypotheses) + rivals(group.rivals) + held_out(group) +
-          predictions(group.predictions);
+  text += break_test(group.break_test) + hypotheses(group.hypotheses) + rivals(group.rivals) +
+          held_out(group) + predictions(group.predictions);
   for (const std::string& warning : group.fit.warnings) text += "warning: " + warning + "\n";
   return text;
 }

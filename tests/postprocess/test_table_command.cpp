@@ -110,6 +110,29 @@ BOOST_AUTO_TEST_CASE(row_order_changes_no_estimate) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(a_break_is_reported_with_its_p_value) {
+  const Folder folder;
+  const std::string file = write(folder, "rates.csv", kRates);
+  const std::string common = "--x batch --y lr --seed 5 --csv " + file;
+  const Run text = fit("--model broken_power " + common);
+  BOOST_TEST(text.code == 0, text.err);
+  BOOST_TEST(contains(text.out, "by parametric bootstrap of 9999 replicates, seed 5"), text.out);
+  const Run run = fit("--model broken_power --format json --threads 1 " + common);
+  const json test = json::parse(run.out)["groups"][0]["break_test"];
+  BOOST_TEST(test["status"] == "ok");
+  BOOST_TEST(test["p"].get<double>() > 0);
+  BOOST_TEST(test["p"].get<double>() < 0.2);
+  BOOST_TEST(fit("--model broken_power --format json --threads 2 " + common).out == run.out);
+  // Too few points, and a law without a break.
+  const std::string few = " --where batch=8 ";
+  BOOST_TEST(contains(fit("--model broken_power" + few + common).out,
+                      "no p-value: 1 points, but a break needs 7"));
+  const json none = json::parse(fit("--model broken_power --format json" + few + common).out);
+  BOOST_TEST(none["groups"][0]["break_test"]["p"].is_null());
+  const json power = json::parse(fit("--model power --format json " + common).out);
+  BOOST_TEST(!power["groups"][0].contains("break_test"));
+}
+
 BOOST_AUTO_TEST_CASE(groups_have_a_fit_each_and_a_summary) {
   const Folder folder;
   std::string text = "batch,lr,model\n";
