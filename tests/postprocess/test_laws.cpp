@@ -11,6 +11,7 @@
 #include "postprocess/fits/breakpoint.hpp"
 #include "postprocess/fits/law_bootstrap.hpp"
 #include "postprocess/law_data.hpp"
+#include "postprocess/profile_check.hpp"
 
 namespace {
 
@@ -269,6 +270,25 @@ BOOST_AUTO_TEST_CASE(breaks) {
   BOOST_TEST(close(fit.parameter("f").estimate, 0.3, 1e-4));
   x.resize(14);
   BOOST_TEST((fit_law("bnsl", curve(x, smooth)).status == FitStatus::not_identifiable));
+}
+
+BOOST_AUTO_TEST_CASE(profiles_end_where_f_says) {
+  BOOST_TEST(pg::test::check_profile(fit_law("saturating", kRates), kRates) == 0U);
+  BOOST_TEST(pg::test::check_profile(fit_law("surge", kRates), kRates) == 0U);
+  const auto smooth = [](double x) {
+    return 0.05 + 3 * std::pow(x, -0.1) * std::pow(1 + std::pow(x / 2000, 1 / 0.3), -0.6 * 0.3);
+  };
+  std::vector<double> x;
+  for (int i = 0; i < 30; ++i) x.push_back(10 * std::pow(1e5, i / 29.0));
+  const LawData close_by = curve(x, smooth, 0.02);
+  BOOST_TEST(pg::test::check_profile(fit_law("bnsl", close_by), close_by) == 0U);
+  // With errors of 10 % a corner (f = 0) fits as well as a bend: f has no lower end. Near the
+  // corner the sum of squares is rough, and the check's own refits stop a little short.
+  const LawData scattered = curve(x, smooth, 0.1, 3);
+  const LawFit fit = fit_law("bnsl", scattered);
+  BOOST_TEST(pg::test::check_profile(fit, scattered, 1e-4) == 1U);
+  BOOST_TEST(fit.parameter("f").ci95.low == 0);
+  BOOST_TEST(warned(fit, "do not bound f from below"));
 }
 
 // The closed form of each gap against least squares on a fine grid of breaks.
