@@ -192,9 +192,9 @@ Shape squares_shape() {
   s.internal_names = {"a", "b", "e", "alpha", "beta"};
   s.reported = reported();
   s.rivals = {"chinchilla_nls", "chinchilla_lad"};
-  s.profile = true;
   s.fewest_points = 6;
   s.fewest_distinct = 3;
+  s.profile = true;
   s.model = [](std::span<const double> b, std::span<const double> x, std::span<double> gradient) {
     return chinchilla_ln_loss(b, std::log(x[0]), std::log(x[1]), gradient);
   };

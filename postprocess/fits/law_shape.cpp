@@ -192,6 +192,13 @@ void set_profiles(const Shape& shape, const LawData& data, LawFit& fit) {
       if (r.name != p.name || is_derived(r)) continue;
       const Interval ci = profile_interval(problem, at, r.index);
       p = parameter_from(r, fit, &ci, "profile");
+      for (const bool low : {true, false}) {
+        const bool internal_low = low != (r.kind == Reported::Kind::negated);
+        if (std::isfinite(internal_low ? ci.low : ci.high)) continue;
+        fit.warnings.push_back(
+            fmt::format("the points do not bound {} from {}: its profile has no end there", p.name,
+                        low ? "below" : "above"));
+      }
     }
   }
 }

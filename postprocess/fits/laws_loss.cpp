@@ -128,25 +128,26 @@ Shape bnsl() {
                 {"c1", Kind::same, 3}, {"d", Kind::exponential, 4}, {"f", Kind::exponential, 5}};
   s.rivals = {"power", "offset", "broken_power", "bnsl"};
   s.fewest_points = 15;
-  s.profile = true;
   s.fewest_distinct = 7;
+  s.profile = true;
   s.label = "exploratory: six parameters, one break; its extrapolation hangs on the last points";
   s.model = [](Values b, Values x, std::span<double> gradient) {
     const double ln_x = std::log(x[0]);
-    const double f = std::exp(b[5]);
-    const double ln_u = (ln_x - b[4]) / f;
-    // ln(1 + u) and u / (1 + u) without overflow
-    const double ln_1u = std::max(ln_u, 0.0) + std::log1p(std::exp(-std::abs(ln_u)));
-    const double share = std::exp(ln_u - ln_1u);
-    const double term = std::exp(b[1] - b[2] * ln_x - b[3] * f * ln_1u);
+    const double t = ln_x - b[4];
+    // A profile takes f to where the break is a corner: not to 0, but as near as may be.
+    const double f = std::max(std::exp(b[5]), 1e-100);
+    // f ln(1 + u) and u / (1 + u) with u = e^(t/f), without overflow
+    const double bent = std::max(t, 0.0) + f * std::log1p(std::exp(-std::abs(t) / f));
+    const double share = 1 / (1 + std::exp(-t / f));
+    const double term = std::exp(b[1] - b[2] * ln_x - b[3] * bent);
     const double value = b[0] + term;
     if (!gradient.empty()) {
       gradient[0] = 1 / value;
       gradient[1] = term / value;
       gradient[2] = -ln_x * gradient[1];
-      gradient[3] = -f * ln_1u * gradient[1];
+      gradient[3] = -bent * gradient[1];
       gradient[4] = b[3] * share * gradient[1];
-      gradient[5] = -b[3] * f * (ln_1u - share * ln_u) * gradient[1];
+      gradient[5] = -b[3] * (bent - share * t) * gradient[1];
     }
     return std::log(value);
   };

@@ -175,7 +175,7 @@ Shape broken_power() {
   Shape s;
   s.name = kBrokenPower;
   s.formula = "y = C x^beta_1 below x_break, continuous, exponent beta_2 above";
-  s.about = "the best breakpoint, exactly, with at least 3 points on each side";
+  s.about = "the best of all breakpoints with at least 3 points on each side";
   s.internal_names = {"ln_C", "beta_1", "beta_2", "ln_x_break"};
   s.reported = {{"C", Kind::exponential, 0},
                 {"beta_1", Kind::same, 1},
@@ -185,8 +185,10 @@ Shape broken_power() {
   s.fewest_points = kFewestForBreak;
   s.fewest_distinct = 4;
   s.label =
-      "exploratory: a breakpoint that the data choose has a p-value by bootstrap only (Davies' "
-      "problem), and its interval is of the linearised law";
+      "exploratory: a breakpoint that the data choose has no ordinary p-value (Davies' problem; "
+      "see the "
+      "bootstrap's), and the intervals, of the linearised law, hold 85 to 95 % where a few points "
+      "show the break";
   s.model = [](Values b, Values x, std::span<double> gradient) {
     const double t = std::log(x[0]) - b[3];
     const double slope = t > 0 ? b[2] : b[1];

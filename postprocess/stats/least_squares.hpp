@@ -62,7 +62,7 @@ NonlinearFit fit_from_starts(const LeastSquaresProblem& problem,
 
 /// The profile interval of parameter `index`: where F(1, df) = (rss(b) - rss) / s^2 with the others
 /// refitted crosses its `level` quantile (Bates and Watts 1988, 6.1). An end that is not found
-/// within the bounds or 1e3 standard errors is infinite.
+/// within the bounds or 1e3 standard errors, or that a refit leaps over, is infinite.
 Interval profile_interval(const LeastSquaresProblem& problem, const NonlinearFit& fit,
                           std::size_t index, double level = 0.95);
 

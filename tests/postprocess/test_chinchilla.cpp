@@ -10,6 +10,7 @@
 #include "postprocess/fits/chinchilla.hpp"
 #include "postprocess/fits/law_bootstrap.hpp"
 #include "postprocess/law_data.hpp"
+#include "postprocess/profile_check.hpp"
 
 namespace {
 
@@ -144,6 +145,25 @@ BOOST_AUTO_TEST_CASE(least_squares_agree_with_scipy_and_r) {
       BOOST_TEST(std::abs(c(1, 4) / std::sqrt(c(1, 1) * c(4, 4)) - 0.9992605346941862) < 1e-5);
     }
   }
+}
+
+BOOST_AUTO_TEST_CASE(least_squares_have_profile_intervals) {
+  const LawData data = surface(0.02, kSizes, kTokens);
+  const LawFit fit = fit_law("chinchilla_nls", data);
+  BOOST_TEST(pg::test::check_profile(fit, data) == 0U);
+  // They are not the symmetric ones.
+  const LawParameter& a = fit.parameter("A");
+  const double upper = std::log(a.ci95.high / a.estimate);
+  const double lower = std::log(a.estimate / a.ci95.low);
+  BOOST_TEST(std::abs(upper / lower - 1) > 0.02, upper << " and " << lower);
+  // With errors this large the points show no floor: ln E runs off to minus infinity.
+  const LawData scattered = surface(0.15, kSizes, kTokens);
+  const LawFit wide = fit_law("chinchilla_nls", scattered);
+  BOOST_TEST(pg::test::check_profile(wide, scattered) == 1U);
+  BOOST_TEST(wide.parameter("E").ci95.low == 0);
+  const auto published = pg::test::chinchilla_points(false);
+  if (!published) return;
+  BOOST_TEST(pg::test::check_profile(fit_law("chinchilla_nls", *published), *published) == 0U);
 }
 
 BOOST_AUTO_TEST_CASE(exact_data_give_the_surface_back) {
