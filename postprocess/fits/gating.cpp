@@ -268,7 +268,7 @@ std::optional<MeanTest> leave_one_seed_out(const std::vector<const ArmComparison
   std::vector<double> held_out;
   for (const std::uint64_t left : seeds) {
     double lowest = std::numeric_limits<double>::infinity();
-    const ArmComparison* chosen = nullptr;
+    const ArmComparison* chosen = arms.front();
     for (const ArmComparison* c : arms) {
       double sum = 0;
       for (const std::uint64_t seed : seeds) sum += seed == left ? 0 : at(*c, seed);
@@ -409,9 +409,13 @@ GatingAnalysis compare_arms(TrialTable table) {
                               "its configuration has no anchor (" + a.anchor + ")"});
         continue;
       }
-      block.has_anchor = true;
       block.n_parameters = a.arms[*anchor].n_parameters;
-      if (*anchor != i) a.comparisons.push_back(compare(a, b, *anchor, i));
+      if (*anchor == i) continue;
+      block.compared = true;
+      a.comparisons.push_back(compare(a, b, *anchor, i));
+    }
+    if (!block.compared && block.arms.size() == 1 && anchor_for(a, block, a.arms[block.arms[0]])) {
+      a.left_out.push_back({block.label, "only the anchor was run there"});
     }
   }
   require_an_anchor(a);

@@ -117,7 +117,7 @@ struct GatingBlock {
   std::string architecture;
   std::int64_t n_parameters = 0;  ///< of the anchor, else of the first arm
   std::vector<std::size_t> arms;
-  bool has_anchor = false;
+  bool compared = false;  ///< it has the anchor and an arm beside it
 };
 
 /// Whether alpha = 0 matches the vanilla network within the margin (validation plan, question 1),

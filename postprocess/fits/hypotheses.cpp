@@ -103,7 +103,7 @@ std::optional<Gain> saving_of(const ArmComparison& c) {
 std::map<std::string, std::set<std::int64_t>> sizes_of(const GatingAnalysis& a) {
   std::map<std::string, std::set<std::int64_t>> sizes;
   for (const GatingBlock& b : a.blocks) {
-    if (b.has_anchor) sizes[b.architecture].insert(b.n_parameters);
+    if (b.compared) sizes[b.architecture].insert(b.n_parameters);
   }
   return sizes;
 }
@@ -142,6 +142,7 @@ struct EveryBlock {
 EveryBlock in_every_block(const GatingAnalysis& a, const std::vector<std::size_t>& blocks,
                           GainOf gain_of, double smallest, double (*shown)(double)) {
   EveryBlock all;
+  bool untested = false;
   for (const std::size_t b : blocks) {
     const std::vector<Gain> gains = gains_in(a, b, gain_of);
     const Spokesman s = choose(gains, smallest);
@@ -150,6 +151,7 @@ EveryBlock in_every_block(const GatingAnalysis& a, const std::vector<std::size_t
     const std::string& label = a.blocks[b].label;
     if (s.gain == nullptr) {
       all.details.push_back(label + ": no arm could be tested");
+      untested = true;
       continue;
     }
     const Interval ci = {shown(s.ci95.low), shown(s.ci95.high)};
@@ -161,6 +163,7 @@ EveryBlock in_every_block(const GatingAnalysis& a, const std::vector<std::size_t
       all.weakest = label;
     }
   }
+  if (untested) all.ci95.low = -kInfinity;  // where nothing was tested the gain may be anything
   all.p_none = std::min(1.0, all.p_none * static_cast<double>(blocks.size()));
   return all;
 }
@@ -180,7 +183,7 @@ HypothesisResult benefit_at_every_size(const GatingAnalysis& a) {
                      .measure = "smallest over sizes of the relative reduction of the loss"};
   std::vector<std::size_t> blocks;
   for (std::size_t b = 0; b < a.blocks.size(); ++b) {
-    if (a.blocks[b].has_anchor) blocks.push_back(b);
+    if (a.blocks[b].compared) blocks.push_back(b);
   }
   const EveryBlock all =
       in_every_block(a, blocks, benefit_of, kSmallestBenefit, [](double gain) { return gain; });
@@ -217,7 +220,7 @@ HypothesisResult efficiency_at_the_largest(const GatingAnalysis& a) {
   std::vector<std::size_t> largest;
   for (std::size_t b = 0; b < a.blocks.size(); ++b) {
     const GatingBlock& block = a.blocks[b];
-    if (!block.has_anchor) continue;
+    if (!block.compared) continue;
     const auto& of_architecture = sizes.at(block.architecture);
     if (of_architecture.size() > 1 && block.n_parameters == *of_architecture.rbegin()) {
       largest.push_back(b);

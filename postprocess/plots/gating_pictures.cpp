@@ -117,8 +117,8 @@ Picture alpha_curves(const GatingAnalysis& a) {
 Picture largest_curves(const GatingAnalysis& a) {
   std::size_t largest = 0;
   for (std::size_t b = 0; b < a.blocks.size(); ++b) {
-    if (a.blocks[b].has_anchor && (!a.blocks[largest].has_anchor ||
-                                   a.blocks[b].n_parameters > a.blocks[largest].n_parameters)) {
+    if (a.blocks[b].compared && (!a.blocks[largest].compared ||
+                                 a.blocks[b].n_parameters > a.blocks[largest].n_parameters)) {
       largest = b;
     }
   }

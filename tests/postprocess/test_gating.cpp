@@ -380,6 +380,31 @@ BOOST_AUTO_TEST_CASE(an_arm_that_diverged_is_listed_and_not_tested) {
   BOOST_TEST(mentions(to_plain_text(gating_document(j.analysis, j.conclusions)), "diverged"));
 }
 
+BOOST_AUTO_TEST_CASE(a_size_where_nothing_could_be_tested_leaves_the_scenario_open) {
+  SyntheticArms s;
+  s.alphas = {0.5};
+  s.noise = 0.001;
+  s.effect = [](double, double) { return -0.03; };
+  TrialTable table = pg::test::synthetic_arms(s);
+  BOOST_TEST(judge(table).conclusions.scenario != "indeterminate");
+  for (TrialRow& row : table.rows) {
+    if (row.settings.model.d_model == 32 && row.settings.gate.unit == "paglu" && row.seed == 1) {
+      row.status = pg::record::TrialStatus::diverged;
+    }
+  }
+  const Judged j = judge(table);
+  BOOST_TEST(j.h(1).verdict == "indeterminate");
+  BOOST_TEST(!std::isfinite(j.h(1).ci95.low));
+  BOOST_TEST(j.conclusions.scenario == "indeterminate");
+  // A size at which only the anchor was run asks nothing of the gates.
+  std::erase_if(table.rows, [](const TrialRow& r) {
+    return r.settings.model.d_model == 32 && r.settings.gate.unit == "paglu";
+  });
+  const Judged without = judge(std::move(table));
+  BOOST_TEST(without.h(1).reason.find("2 sizes") != std::string::npos, without.h(1).reason);
+  BOOST_TEST(without.analysis.left_out.back().reason == "only the anchor was run there");
+}
+
 BOOST_AUTO_TEST_CASE(ragged_seeds_are_paired_and_the_rest_is_listed) {
   SyntheticArms s;
   s.widths = {64};
