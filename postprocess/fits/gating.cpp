@@ -355,6 +355,20 @@ AlphaZeroMatch match_alpha_zero(const GatingAnalysis& a) {
   return match;
 }
 
+std::vector<OverallDifference> overall_differences(const GatingAnalysis& a) {
+  std::map<std::string, std::vector<std::vector<double>>> by_gate;
+  for (const ArmComparison& c : a.comparisons) {
+    if (c.tested() && !c.differences.empty()) by_gate[c.label].push_back(c.differences);
+  }
+  std::vector<OverallDifference> list;
+  for (const auto& [label, differences] : by_gate) {
+    if (differences.size() < 2) continue;
+    list.push_back({label, differences.size(),
+                    hierarchical_mean(differences, kOverallReplicates, kOverallSeed, 0)});
+  }
+  return list;
+}
+
 void require_an_anchor(const GatingAnalysis& a) {
   if (!a.comparisons.empty()) return;
   std::set<std::string> gates;
@@ -446,6 +460,7 @@ GatingAnalysis analyse_gating(TrialTable table) {
     c.detectable = minimum_detectable_effect(sd, c.differences.size());
     for (SeedsNeeded& s : c.needed) s.seeds = values_needed(s.effect, sd);
   }
+  a.overall = overall_differences(a);
   return a;
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "postprocess/results/arms.hpp"
+#include "postprocess/stats/bootstrap.hpp"
 #include "postprocess/stats/comparisons.hpp"
 
 // What gates are worth: within each configuration that is equal but for gate.*, every arm against
@@ -111,6 +112,16 @@ struct BestArm {
   std::optional<MeanTest> honest;
 };
 
+/// One gate over all configurations that ran it: configurations and the seeds within them are both
+/// resampled, so that the interval speaks of configurations like these.
+struct OverallDifference {
+  std::string label;
+  std::size_t n_blocks = 0;
+  HierarchicalMean difference;  ///< relative, mean of the configurations' means
+};
+inline constexpr std::size_t kOverallReplicates = 9999;
+inline constexpr std::uint64_t kOverallSeed = 1;
+
 /// All arms that differ in gate.* only.
 struct GatingBlock {
   std::string label;  ///< what sets it apart from the other blocks, or "all trials"
@@ -148,6 +159,7 @@ struct GatingAnalysis {
   std::vector<ArmComparison> comparisons;
   std::vector<AlphaOptimum> optima;
   std::vector<BestArm> best;
+  std::vector<OverallDifference> overall;  ///< of gates that two configurations or more ran
   AlphaZeroMatch alpha_zero;
   std::vector<LeftOut> left_out;
   std::vector<std::string> warnings;
@@ -157,7 +169,8 @@ struct GatingAnalysis {
 /// InvalidInput (data) where no block holds the anchor, naming the gates there are.
 GatingAnalysis compare_arms(TrialTable table);
 
-/// compare_arms, and Hedges g, the detectable effect and the seeds needed.
+/// compare_arms, and Hedges g, exact tests, the detectable effect, the seeds needed, and the gates
+/// over all configurations.
 GatingAnalysis analyse_gating(TrialTable table);
 
 }  // namespace pg::post

@@ -1,5 +1,6 @@
 #include "postprocess/fits/law_bootstrap.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <optional>
@@ -38,6 +39,31 @@ Matrix covariance_of(const std::vector<std::vector<double>>& values) {
   return covariance;
 }
 
+/// The reported parameters without each point or cluster in turn, one vector a parameter; nothing
+/// where one of these refits fails.
+std::optional<std::vector<std::vector<double>>> jackknife(const Law& law, const LawFit& fit,
+                                                          const LawData& data, std::size_t threads,
+                                                          std::span<const std::size_t> cluster_of) {
+  const std::size_t n = cluster_of.empty()
+                            ? data.size()
+                            : 1 + *std::max_element(cluster_of.begin(), cluster_of.end());
+  std::vector<std::vector<double>> without(n);
+  parallel_for(n, threads, [&](std::size_t left) {
+    std::vector<std::size_t> rows;
+    for (std::size_t i = 0; i < data.size(); ++i) {
+      if ((cluster_of.empty() ? i : cluster_of[i]) != left) rows.push_back(i);
+    }
+    const LawFit refit = law.fit(chosen(data, rows), fit.internal);
+    if (refit.ok()) without[left] = law.reported(refit.internal);
+  });
+  std::vector<std::vector<double>> by_parameter(law.parameter_names.size());
+  for (const auto& values : without) {
+    if (values.empty()) return std::nullopt;
+    for (std::size_t j = 0; j < values.size(); ++j) by_parameter[j].push_back(values[j]);
+  }
+  return by_parameter;
+}
+
 }  // namespace
 
 LawBootstrap bootstrap_law(const LawFit& fit, const LawData& data, std::size_t n_replicates,
@@ -52,6 +78,8 @@ LawBootstrap bootstrap_law(const LawFit& fit, const LawData& data, std::size_t n
     LawFit refit = law.fit(chosen(data, rows), fit.internal);
     if (refit.ok()) refits[r] = std::move(refit.internal);
   });
+
+  const auto left_out = jackknife(law, fit, data, threads, cluster_of);
 
   LawBootstrap result;
   result.n_replicates = n_replicates;
@@ -71,12 +99,15 @@ LawBootstrap bootstrap_law(const LawFit& fit, const LawData& data, std::size_t n
     const std::vector<double> values = law.reported(b);
     for (std::size_t j = 0; j < values.size(); ++j) samples[j].replicates.push_back({values[j], 0});
   }
+  const std::vector<double> estimates = law.reported(fit.internal);
   for (std::size_t j = 0; j < samples.size(); ++j) {
     samples[j].n_degenerate = result.n_degenerate;
+    BootstrapInterval bca{.method = "BCa", .status = "a point left out leaves no fit"};
+    if (left_out) bca = bca_interval(samples[j], estimates[j], (*left_out)[j]);
     result.parameters.push_back(
         {law.parameter_names[j],
          internal.size() < 2 ? std::numeric_limits<double>::infinity() : samples[j].se(),
-         percentile_interval(samples[j])});
+         percentile_interval(samples[j]), std::move(bca)});
   }
   return result;
 }

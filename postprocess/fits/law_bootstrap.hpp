@@ -20,6 +20,7 @@ struct LawBootstrap {
     std::string name;
     double se = 0;
     BootstrapInterval percentile;
+    BootstrapInterval bca;  ///< by the jackknife over points or clusters
   };
   std::vector<Parameter> parameters;
   Matrix covariance;  ///< of the optimised values; empty with fewer than two good replicates

@@ -38,8 +38,8 @@ std::vector<Picture> pictures_of(const GatingAnalysis& analysis);
 /// (laws of N and D with points of equal compute); several groups have numbered names.
 std::vector<Picture> pictures_of(const TableFit& fit);
 
-/// scaling_laws and loss_vs_parameters of each architecture, after weigh_size_laws; the names begin
-/// with the architecture where there are several.
+/// scaling_laws, loss_vs_parameters, loss_vs_flops and loss_vs_time of each architecture, after
+/// weigh_size_laws; the names begin with the architecture where there are several.
 std::vector<Picture> pictures_of(const ModelSizeAnalysis& analysis);
 
 }  // namespace pg::post

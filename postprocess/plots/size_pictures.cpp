@@ -110,6 +110,32 @@ Picture rival_curves(const ModelSizeAnalysis& a, const SizeLaw& law, const std::
   return law_fit(prefix + "loss_vs_parameters", data);
 }
 
+/// Loss against what the training cost; `cost` is that of one configuration.
+Picture loss_against(const ModelSizeAnalysis& a, const SizeLaw& law, const std::string& name,
+                     const std::string& title, const std::string& x_label,
+                     double (*cost)(const SizeConfiguration&)) {
+  LawPlotData data;
+  data.title = title + ", " + law.arch;
+  data.x_label = x_label;
+  data.y_label = "final validation loss (nats per token)";
+  data.log_y = false;
+  std::vector<double> costs;
+  for (const std::size_t i : law.configurations) {
+    const SizeConfiguration& c = a.configurations[i];
+    costs.push_back(cost(c));
+    data.points.push_back({costs.back(), c.loss, loss_interval(c), c.label(), false});
+  }
+  const bool positive = std::all_of(costs.begin(), costs.end(), [](double v) { return v > 0; });
+  data.log_x = positive;
+  if (positive) {
+    const LawFit line = fit_law("log_linear", {{costs}, law.losses, {}, {}});
+    if (line.ok()) {
+      data.fit = law_curve(line, costs, "a + b ln x", line.df >= 1, as_it_is);
+    }
+  }
+  return law_fit(name, data);
+}
+
 }  // namespace
 
 std::vector<Picture> pictures_of(const ModelSizeAnalysis& a) {
@@ -119,6 +145,13 @@ std::vector<Picture> pictures_of(const ModelSizeAnalysis& a) {
     const std::string prefix = a.prefix_of(law.arch);
     list.push_back(four_panels(a, law, prefix));
     list.push_back(rival_curves(a, law, prefix));
+    list.push_back(loss_against(a, law, prefix + "loss_vs_flops", "Loss against compute",
+                                "training FLOP (6 N per token)", [](const SizeConfiguration& c) {
+                                  return 6 * static_cast<double>(c.n_parameters) * c.tokens;
+                                }));
+    list.push_back(loss_against(a, law, prefix + "loss_vs_time", "Loss against training time",
+                                "seconds of all ranks together",
+                                [](const SizeConfiguration& c) { return c.seconds; }));
   }
   return list;
 }

@@ -117,6 +117,9 @@ std::vector<std::pair<std::string, std::string>> conventions(const GatingAnalysi
            "6 N FLOP per token, N all parameters; steps to the same validation loss by "
            "linear interpolation of the curves, the better trial followed to the other's "
            "final loss"},
+          {"over_all_configurations",
+           fmt::format("hierarchical bootstrap, studentised, {} replicates, seed {}",
+                       kOverallReplicates, kOverallSeed)},
           {"choosing", "the best of k arms pays k: p times k, interval at 1 - 0.05 / k"},
           {"smallest_effects",
            "benefit 1 %, saving 5 %, move of alpha 0.1: below them a hypothesis "
@@ -253,6 +256,16 @@ Section choice_section(const GatingAnalysis& a) {
                          b.honest ? percents(b.honest->ci95) : "-"});
   }
   if (!best.rows.empty()) s.blocks.emplace_back(std::move(best));
+  DocumentTable overall{{"gate over all configurations", "configurations", "difference",
+                         "95 % interval (configurations and seeds resampled)"},
+                        {},
+                        ""};
+  for (const OverallDifference& o : a.overall) {
+    overall.rows.push_back({o.label, std::to_string(o.n_blocks), percent(o.difference.mean),
+                            o.difference.interval.ok() ? percents(o.difference.interval.interval)
+                                                       : o.difference.interval.status});
+  }
+  if (!overall.rows.empty()) s.blocks.emplace_back(std::move(overall));
   return s;
 }
 
@@ -296,6 +309,15 @@ std::string gating_json(const GatingAnalysis& a, const GatingConclusions& c) {
   for (const AlphaOptimum& o : a.optima) out["alpha_optima"].push_back(optimum_json(a, o));
   out["best_arms"] = Json::array();
   for (const BestArm& b : a.best) out["best_arms"].push_back(best_json(a, b));
+  out["overall_differences"] = Json::array();
+  for (const OverallDifference& o : a.overall) {
+    const BootstrapInterval& b = o.difference.interval;
+    out["overall_differences"].push_back({{"arm", o.label},
+                                          {"n_configurations", o.n_blocks},
+                                          {"relative_difference", number(o.difference.mean)},
+                                          {"ci95", b.ok() ? interval(b.interval) : Json(nullptr)},
+                                          {"status", b.status}});
+  }
   out["excluded"] = left_out_json(a.left_out);
   out["warnings"] = a.warnings;
   out["conventions"] = pairs_json(conventions(a));

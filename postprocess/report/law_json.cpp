@@ -45,7 +45,9 @@ Json bootstrap(const LawBootstrap& sample) {
                     {"se", number(p.se)},
                     {"status", p.percentile.status},
                     {"ci95", p.percentile.ok() ? interval(p.percentile.interval) : Json(nullptr)},
-                    {"ci_method", p.percentile.method}});
+                    {"ci_method", p.percentile.method},
+                    {"bca_status", p.bca.status},
+                    {"bca_ci95", p.bca.ok() ? interval(p.bca.interval) : Json(nullptr)}});
   }
   return {{"n_replicates", sample.n_replicates},
           {"n_without_fit", sample.n_degenerate},

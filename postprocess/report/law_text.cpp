@@ -84,6 +84,8 @@ std::string bootstrap(const LawBootstrap& sample) {
     text += fmt::format("{:<12} {:>13} {:>13}   {:<32} {}\n", p.name, "", number(p.se),
                         p.percentile.ok() ? interval(p.percentile.interval) : p.percentile.status,
                         p.percentile.method);
+    text += fmt::format("{:<12} {:>13} {:>13}   {:<32} {}\n", "", "", "",
+                        p.bca.ok() ? interval(p.bca.interval) : p.bca.status, p.bca.method);
   }
   return text;
 }

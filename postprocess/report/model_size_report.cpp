@@ -337,6 +337,15 @@ Section configurations(const ModelSizeAnalysis& a) {
          has ? fmt::format("{:.3g}", c.seconds) : ""});
   }
   s.blocks.emplace_back(std::move(t));
+  for (const SizeLaw& law : a.laws) {
+    if (law.count != "total") continue;
+    s.blocks.emplace_back(Figure{a.prefix_of(law.arch) + "loss_vs_flops",
+                                 "Loss against training compute. A network above the line costs "
+                                 "more than its loss is worth beside the others."});
+    s.blocks.emplace_back(Figure{a.prefix_of(law.arch) + "loss_vs_time",
+                                 "Loss against training time, as it was measured on the ranks of "
+                                 "this run."});
+  }
   return s;
 }
 

@@ -161,7 +161,8 @@ BOOST_AUTO_TEST_CASE(a_model_size_study_gives_the_files_of_its_source) {
   for (const char* name :
        {"model_size.json", "scaling_law.json", "all_scaling_results.json", "d64_l4_results.json",
         "d512_l16_results.json", "RESULTS.md", "report.html", "plots/scaling_laws.png",
-        "plots/scaling_laws.csv", "plots/loss_vs_parameters.svg"}) {
+        "plots/scaling_laws.csv", "plots/loss_vs_parameters.svg", "plots/loss_vs_flops.png",
+        "plots/loss_vs_time.png"}) {
     BOOST_TEST(fs::exists(run / name), name);
   }
   const json law = json::parse(pg::read_file(run / "scaling_law.json"));

@@ -405,6 +405,24 @@ BOOST_AUTO_TEST_CASE(a_size_where_nothing_could_be_tested_leaves_the_scenario_op
   BOOST_TEST(without.analysis.left_out.back().reason == "only the anchor was run there");
 }
 
+BOOST_AUTO_TEST_CASE(a_gate_over_all_configurations_has_an_interval_of_configurations) {
+  SyntheticArms s;
+  s.widths = {32, 48, 64, 96, 128, 192};
+  s.alphas = {0.5};
+  s.noise = 0.003;
+  s.effect = [](double, double) { return -0.01; };
+  const Judged j = judge(pg::test::synthetic_arms(s));
+  BOOST_REQUIRE(j.analysis.overall.size() == 1U);
+  const OverallDifference& o = j.analysis.overall[0];
+  BOOST_TEST(o.n_blocks == 6U);
+  BOOST_REQUIRE(o.difference.interval.ok());
+  BOOST_TEST(o.difference.interval.interval.contains(-0.01));
+  BOOST_TEST(o.difference.interval.interval.width() < 0.004);
+  double mean = 0;
+  for (const ArmComparison& c : j.analysis.comparisons) mean += c.test.estimate / 6;
+  BOOST_TEST(std::abs(o.difference.mean - mean) < 1e-14);
+}
+
 BOOST_AUTO_TEST_CASE(ragged_seeds_are_paired_and_the_rest_is_listed) {
   SyntheticArms s;
   s.widths = {64};
