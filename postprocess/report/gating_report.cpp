@@ -130,16 +130,27 @@ std::string percent(double share) {
   return std::isfinite(share) ? fmt::format("{:+.2f} %", 100 * share) : "-";
 }
 
-std::string percents(const Interval& i) {
-  return i.finite() ? percent(i.low) + " to " + percent(i.high) : "not bounded";
+/// "[-0.12, +0.42] %", "<= +0.42 %" where one end is not bounded, "-" where none is.
+std::string between(const Interval& i, const char* format, const std::string& unit) {
+  const auto end = [&](double v) { return fmt::format(fmt::runtime(format), v); };
+  if (i.finite()) return "[" + end(i.low) + ", " + end(i.high) + "]" + unit;
+  if (std::isfinite(i.high)) return "<= " + end(i.high) + unit;
+  if (std::isfinite(i.low)) return ">= " + end(i.low) + unit;
+  return "-";
 }
+
+std::string percents(const Interval& i) {
+  return between({100 * i.low, 100 * i.high}, "{:+.2f}", " %");
+}
+
+std::string numbers(const Interval& i) {
+  return between(i, "{:.3g}", "");
+}
+
+constexpr const char* kBlank = "-: not bounded, or not tested.";
 
 std::string seeds_text(const SeedsNeeded& s) {
   return s.seeds > 0 ? std::to_string(s.seeds) : "-";
-}
-
-std::string range(const Interval& i) {
-  return i.finite() ? fmt::format("{:.3g} to {:.3g}", i.low, i.high) : "not bounded";
 }
 
 /// "not tested".
@@ -159,7 +170,8 @@ std::string match_sentence(const GatingAnalysis& a) {
 
 Section hypotheses_section(const GatingConclusions& c) {
   Section s{"The protocol's hypotheses", {}};
-  DocumentTable table{{"", "statement", "verdict", "effect", "interval", "p", "p (Holm)"}, {}, ""};
+  DocumentTable table{
+      {"", "statement", "verdict", "effect", "interval", "p", "p (Holm)"}, {}, kBlank};
   BulletList reasons;
   for (const HypothesisResult& h : c.hypotheses) {
     const bool tested = h.verdict != "not_tested";
@@ -169,7 +181,7 @@ Section hypotheses_section(const GatingConclusions& c) {
          !tested                             ? "-"
          : share || !std::isfinite(h.effect) ? percent(h.effect)
                                              : fmt::format("{:+.3g} per e-fold of N", h.effect),
-         share ? percents(h.ci95) : range(h.ci95), tested ? fmt::format("{:.3g}", h.p) : "-",
+         share ? percents(h.ci95) : numbers(h.ci95), tested ? fmt::format("{:.3g}", h.p) : "-",
          fmt::format("{:.3g}", h.p_holm)});
     reasons.items.push_back(h.name + ": " + h.reason + " (effect: " + h.measure + ")");
     for (const std::string& detail : h.details) reasons.items.push_back(h.name + ", " + detail);
@@ -192,7 +204,7 @@ Section comparisons_section(const GatingAnalysis& a) {
       {"configuration", "arm", "pairs", "difference", "95 % interval", "p (Holm)", "p (sign flip)",
        "Hedges g", "matches", "detectable", "seeds for 0.5 %", "1 %", "2 %"},
       {},
-      ""};
+      kBlank};
   for (const ArmComparison& c : a.comparisons) {
     if (!c.measured()) {
       table.rows.push_back({a.blocks[c.block].label, c.label, std::to_string(c.seeds.size()),
@@ -236,7 +248,7 @@ Section choice_section(const GatingAnalysis& a) {
     }
     optima.rows.push_back({a.blocks[o.block].label, o.gate, std::to_string(o.alphas.size()),
                            determined ? fmt::format("{:.3f}", o.alpha) : word(o.status),
-                           determined ? range(o.ci95) : "-", remark});
+                           determined ? numbers(o.ci95) : "-", remark});
   }
   if (!optima.rows.empty()) s.blocks.emplace_back(std::move(optima));
   s.blocks.emplace_back(
