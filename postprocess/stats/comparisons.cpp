@@ -9,6 +9,7 @@
 #include <numeric>
 
 #include "base/error.hpp"
+#include "postprocess/stats/univariate.hpp"
 
 namespace pg::post {
 namespace {
@@ -39,12 +40,10 @@ Moments moments_of(std::span<const double> values, double size) {
   Moments m;
   m.n = static_cast<double>(values.size());
   if (values.empty()) return m;
-  m.mean = std::accumulate(values.begin(), values.end(), 0.0) / m.n;
+  m.mean = mean(values);  // exact: the same in any order of the values
   if (values.size() < 2) return m;
-  double squares = 0;
-  for (const double v : values) squares += (v - m.mean) * (v - m.mean);
-  m.variance = squares / (m.n - 1);
-  if (std::sqrt(m.variance) <= 1e-14 * size) m.variance = 0;
+  const double sd = standard_deviation(values);
+  m.variance = sd <= 1e-14 * size ? 0 : sd * sd;
   return m;
 }
 
