@@ -1,57 +1,22 @@
-// The laws against R (lm, nls with its profile confint), public data, closed forms and data that do
+// The laws against R (lm, nls with its profile confint), statsmodels, closed forms and data that do
 // not determine them.
 #define BOOST_TEST_MODULE laws
 #include <boost/test/unit_test.hpp>
 #include <cmath>
-#include <map>
 
 #include "base/error.hpp"
-#include "base/parabola.hpp"
-#include "base/random.hpp"
-#include "postprocess/fits/breakpoint.hpp"
-#include "postprocess/fits/law_bootstrap.hpp"
-#include "postprocess/law_data.hpp"
+#include "postprocess/fits/law.hpp"
+#include "postprocess/law_examples.hpp"
 #include "postprocess/profile_check.hpp"
 
 namespace {
 
 using namespace pg::post;
-
-LawData points(std::vector<double> x, std::vector<double> y) {
-  return {{std::move(x)}, std::move(y), {}, {}};
-}
-
-/// y = f(x) exp(noise).
-template <typename F>
-LawData curve(const std::vector<double>& x, F f, double noise = 0, std::uint64_t seed = 1) {
-  const pg::random::Stream stream(seed, pg::random::Purpose::test);
-  LawData data = points(x, {});
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    data.y.push_back(f(x[i]) * std::exp(noise * stream.normal(i)));
-  }
-  return data;
-}
-
-std::vector<double> powers_of_two(int first, int last) {
-  std::vector<double> x;
-  for (int i = first; i <= last; ++i) x.push_back(std::exp2(i));
-  return x;
-}
+using namespace pg::test;
 
 /// Seven best learning rates that bend: the example of the R lines below.
 const LawData kRates = points({8, 16, 32, 64, 128, 256, 512},
                               {3.1e-4, 4.4e-4, 7.9e-4, 9.6e-4, 1.35e-3, 1.41e-3, 1.62e-3});
-
-bool close(double value, double expected, double tolerance) {
-  return std::abs(value - expected) <= tolerance * std::max(1.0, std::abs(expected));
-}
-
-bool warned(const LawFit& fit, const std::string& words) {
-  for (const std::string& w : fit.warnings) {
-    if (w.find(words) != std::string::npos) return true;
-  }
-  return false;
-}
 
 }  // namespace
 
@@ -99,6 +64,24 @@ BOOST_AUTO_TEST_CASE(weights_are_rs) {
   LawData scaled = data;
   for (double& w : scaled.weights) w *= 17;  // relative: only their ratios matter
   BOOST_TEST(close(fit_law("power", scaled).parameter("beta").se, 0.0494424370773, 1e-10));
+}
+
+// statsmodels, OLS of the logarithms (ols_golden.json)
+BOOST_AUTO_TEST_CASE(perplexity_against_parameters) {
+  const LawFit fit = fit_law(
+      "power", points({1234567, 4567890, 16789012, 98765432}, {123.45, 67.89, 34.56, 12.34}));
+  BOOST_REQUIRE(fit.ok());
+  BOOST_TEST(close(fit.parameter("beta").estimate, -0.5270790598780434, 1e-11));
+  BOOST_TEST(close(fit.parameter("beta").se, 0.020550913272172025, 1e-10));
+  BOOST_TEST(close(fit.parameter("beta").ci95.low, -0.6155025029707242, 1e-10));
+  BOOST_TEST(close(fit.parameter("beta").ci95.high, -0.4386556167853626, 1e-10));
+  BOOST_TEST(close(fit.parameter("C").estimate / 210867.74371711252, 1, 1e-10));
+  BOOST_TEST(close(fit.parameter("ln_C").se, 0.3325681715907439, 1e-10));
+  BOOST_TEST(close(fit.r2, 0.996968746430721, 1e-11));
+  BOOST_TEST(close(*fit.log_likelihood, 6.546806280458162, 1e-10));
+  // statsmodels' AIC does not count sigma: 2 less than R's
+  BOOST_TEST(close(*fit.aic, -9.093612560916323 + 2, 1e-10));
+  BOOST_TEST(!fit.aicc.has_value());  // n = k + 1
 }
 
 // s <- nls(log(y) ~ h - log1p(exp(k)/x)); u <- nls(log(y) ~ h - log(cosh((log(x)-k)/2)));
@@ -240,125 +223,9 @@ BOOST_AUTO_TEST_CASE(exact_data_give_the_laws_back) {
   BOOST_TEST(close(fit.parameter("C").estimate, 4, 1e-12));
 }
 
-BOOST_AUTO_TEST_CASE(breaks) {
-  const auto broken = [](double x) {
-    return x < 100 ? std::pow(x / 100, 0.8) : std::pow(x / 100, 0.1);
-  };
-  LawFit fit = fit_law("broken_power", curve(powers_of_two(3, 12), broken));
-  BOOST_REQUIRE(fit.ok());
-  BOOST_TEST(close(fit.parameter("beta_1").estimate, 0.8, 1e-6));
-  BOOST_TEST(close(fit.parameter("beta_2").estimate, 0.1, 1e-6));
-  BOOST_TEST(close(fit.parameter("x_break").estimate, 100, 1e-6));
-  BOOST_TEST(warned(fit, "exploratory"));
-  fit = fit_law("broken_power", curve(powers_of_two(3, 12), broken, 0.02));
-  BOOST_REQUIRE(fit.ok());
-  BOOST_TEST(fit.parameter("x_break").ci95.contains(100));
-  BOOST_TEST(fit.rss < fit_law("power", curve(powers_of_two(3, 12), broken, 0.02)).rss / 50);
-  BOOST_TEST((fit_law("broken_power", curve(powers_of_two(3, 8), broken)).status ==
-              FitStatus::not_identifiable));
-
-  const auto smooth = [](double x) {
-    return 0.05 + 3 * std::pow(x, -0.1) * std::pow(1 + std::pow(x / 2000, 1 / 0.3), -0.6 * 0.3);
-  };
-  std::vector<double> x;
-  for (int i = 0; i < 30; ++i) x.push_back(10 * std::pow(1e5, i / 29.0));
-  fit = fit_law("bnsl", curve(x, smooth));
-  BOOST_REQUIRE_MESSAGE(fit.ok(), to_string(fit.status) << " " << fit.detail);
-  BOOST_TEST(close(fit.parameter("d").estimate, 2000, 1e-4));
-  BOOST_TEST(close(fit.parameter("c0").estimate, 0.1, 1e-4));
-  BOOST_TEST(close(fit.parameter("c1").estimate, 0.6, 1e-4));
-  BOOST_TEST(close(fit.parameter("f").estimate, 0.3, 1e-4));
-  x.resize(14);
-  BOOST_TEST((fit_law("bnsl", curve(x, smooth)).status == FitStatus::not_identifiable));
-}
-
 BOOST_AUTO_TEST_CASE(profiles_end_where_f_says) {
-  BOOST_TEST(pg::test::check_profile(fit_law("saturating", kRates), kRates) == 0U);
-  BOOST_TEST(pg::test::check_profile(fit_law("surge", kRates), kRates) == 0U);
-  const auto smooth = [](double x) {
-    return 0.05 + 3 * std::pow(x, -0.1) * std::pow(1 + std::pow(x / 2000, 1 / 0.3), -0.6 * 0.3);
-  };
-  std::vector<double> x;
-  for (int i = 0; i < 30; ++i) x.push_back(10 * std::pow(1e5, i / 29.0));
-  const LawData close_by = curve(x, smooth, 0.02);
-  BOOST_TEST(pg::test::check_profile(fit_law("bnsl", close_by), close_by) == 0U);
-  // With errors of 10 % a corner (f = 0) fits as well as a bend: f has no lower end. Near the
-  // corner the sum of squares is rough, and the check's own refits stop a little short.
-  const LawData scattered = curve(x, smooth, 0.1, 3);
-  const LawFit fit = fit_law("bnsl", scattered);
-  BOOST_TEST(pg::test::check_profile(fit, scattered, 1e-4) == 1U);
-  BOOST_TEST(fit.parameter("f").ci95.low == 0);
-  BOOST_TEST(warned(fit, "do not bound f from below"));
-}
-
-// The closed form of each gap against least squares on a fine grid of breaks.
-BOOST_AUTO_TEST_CASE(the_break_is_the_best_one) {
-  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
-    LawData data = curve(
-        powers_of_two(1, 12), [](double x) { return std::pow(x, 0.4); }, 0.1, seed);
-    data.x[0][4] = data.x[0][3];  // a repeated x, and rows out of order
-    std::swap(data.x[0][1], data.x[0][9]);
-    if (seed % 2 == 0) {
-      for (std::size_t i = 0; i < data.size(); ++i) data.weights.push_back(1 + (i * seed) % 5);
-    }
-    const auto rss = [&](double k) {
-      Matrix design(data.size(), 3);
-      std::vector<double> ln_y;
-      for (std::size_t i = 0; i < data.size(); ++i) {
-        design(i, 0) = 1;
-        design(i, 1) = std::log(data.x[0][i]);
-        design(i, 2) = std::max(0.0, std::log(data.x[0][i]) - k);
-        ln_y.push_back(std::log(data.y[i]));
-      }
-      return fit_linear(design, ln_y, Constant::present, data.weights)->rss;
-    };
-    std::vector<double> x = data.x[0];
-    std::sort(x.begin(), x.end());
-    double best = rss(std::log(x[2]));
-    for (std::size_t i = 2; i + 3 < x.size(); ++i) {
-      for (int j = 0; j <= 200; ++j) {
-        const double t = j / 200.0;
-        best = std::min(best, rss((1 - t) * std::log(x[i]) + t * std::log(x[i + 1])));
-      }
-    }
-    const double found = rss(find_break(data).value());
-    BOOST_TEST(found <= best * (1 + 1e-12));
-    BOOST_TEST(found > best * 0.999);
-    BOOST_TEST(close(fit_law("broken_power", data).rss, found, 1e-12));
-    BOOST_TEST(
-        close(test_break(data, 1, 1, 1).removed, 1 - found / fit_law("power", data).rss, 1e-10));
-  }
-}
-
-BOOST_AUTO_TEST_CASE(a_break_has_a_p_value_by_bootstrap) {
-  const auto broken = [](double x) { return std::pow(x / 100, x < 100 ? 0.8 : 0.1); };
-  const auto straight = [](double x) { return 3 * std::pow(x, 0.5); };
-  const LawData bent = curve(powers_of_two(3, 12), broken, 0.05);
-  BreakTest test = test_break(bent, 999, 5, 1);
-  BOOST_TEST(test.ok(), test.status);
-  BOOST_TEST(test.p == 1.0 / 1000);
-  BOOST_TEST(test.removed > 0.95);
-  const LawData line = curve(powers_of_two(3, 12), straight, 0.05);
-  test = test_break(line, 999, 5, 1);
-  BOOST_TEST(test.p > 0.05);
-  BOOST_TEST(test_break(line, 999, 5, 2).p == test.p);
-  BOOST_TEST(test_break(line, 999, 6, 1).p != test.p);
-  LawData turned = line;
-  std::reverse(turned.x[0].begin(), turned.x[0].end());
-  std::reverse(turned.y.begin(), turned.y.end());
-  BOOST_TEST(test_break(turned, 999, 5, 1).p == test.p);
-  LawData scaled = line;  // another line, four times the scatter: the same question
-  for (std::size_t i = 0; i < line.size(); ++i) {
-    scaled.y[i] = 7 * std::pow(line.x[0][i], -2) * std::pow(line.y[i], 4);
-  }
-  BOOST_TEST(test_break(scaled, 999, 5, 1).p == test.p);
-  // Six points, six of one x, a perfect line: no p-value, and why.
-  BOOST_TEST(test_break(curve(powers_of_two(3, 8), broken, 0.05), 999, 5, 1).status ==
-             "6 points, but a break needs 7");
-  LawData repeated = curve(powers_of_two(3, 10), broken, 0.05);
-  std::fill_n(repeated.x[0].begin(), 5, 8.0);
-  BOOST_TEST(!test_break(repeated, 999, 5, 1).ok());
-  BOOST_TEST(!test_break(curve(powers_of_two(3, 12), straight), 999, 5, 1).ok());
+  BOOST_TEST(check_profile(fit_law("saturating", kRates), kRates) == 0U);
+  BOOST_TEST(check_profile(fit_law("surge", kRates), kRates) == 0U);
 }
 
 BOOST_AUTO_TEST_CASE(data_that_do_not_determine_a_law_give_a_status) {
@@ -467,221 +334,4 @@ BOOST_AUTO_TEST_CASE(points_held_out_are_predicted) {
   // The wrong form pays where it is extrapolated.
   const HeldOut bent = hold_out(fit_law("saturating", kRates), kRates);
   BOOST_TEST(std::abs(bent.largest_errors[0]) < std::abs(held.largest_errors[0]) / 3);
-}
-
-BOOST_AUTO_TEST_CASE(a_bootstrap_of_a_line) {
-  std::vector<double> x;
-  for (int i = 0; i < 60; ++i) x.push_back(std::exp(0.1 * i));
-  const LawData data = curve(
-      x, [](double v) { return 2 * std::pow(v, 0.5); }, 0.2);
-  const LawFit fit = fit_law("power", data);
-  const LawBootstrap one = bootstrap_law(fit, data, 2000, 3, 1);
-  const LawBootstrap two = bootstrap_law(fit, data, 2000, 3, 2);
-  for (std::size_t j = 0; j < one.parameters.size(); ++j) {
-    BOOST_TEST(one.parameters[j].se == two.parameters[j].se);
-    BOOST_TEST(one.parameters[j].percentile.interval.high ==
-               two.parameters[j].percentile.interval.high);
-  }
-  // 60 Gaussian points: the pair bootstrap's error is near least squares' own.
-  BOOST_TEST(std::abs(one.parameters[1].se / fit.parameter("beta").se - 1) < 0.25);
-  std::vector<std::size_t> cluster;
-  for (std::size_t i = 0; i < 60; ++i) cluster.push_back(i / 6);
-  BOOST_TEST(bootstrap_law(fit, data, 200, 3, 1, cluster).by_cluster);
-}
-
-// Seed table of perplexities: statsmodels OLS of the logarithms (ols_golden.json).
-BOOST_AUTO_TEST_CASE(bootstrap_intervals_of_the_origins_optima_are_those_of_r) {
-  // R's boot, pairs, 20,000 replicates: percentile (-1.098, 0.316), BCa (-1.551, 0.192). Both are
-  // narrower or more lopsided than the t interval (-1.048, 0.336): labelled, never the default.
-  const LawData data =
-      points({8, 16, 32, 64, 128, 256, 512}, {3e-4, 3e-4, 3e-4, 1e-3, 3e-4, 3e-4, 3e-5});
-  const LawBootstrap sample = bootstrap_law(fit_law("power", data), data, 20000, 3, 0);
-  const LawBootstrap::Parameter& beta = sample.parameters[1];
-  BOOST_REQUIRE(beta.name == "beta");
-  BOOST_TEST(std::abs(beta.percentile.interval.low - -1.098) < 0.04);
-  BOOST_TEST(std::abs(beta.percentile.interval.high - 0.316) < 0.04);
-  BOOST_REQUIRE_MESSAGE(beta.bca.ok(), beta.bca.status);
-  BOOST_TEST(std::abs(beta.bca.interval.low - -1.551) < 0.08);
-  BOOST_TEST(std::abs(beta.bca.interval.high - 0.192) < 0.04);
-}
-
-BOOST_AUTO_TEST_CASE(perplexity_against_parameters) {
-  const LawFit fit = fit_law(
-      "power", points({1234567, 4567890, 16789012, 98765432}, {123.45, 67.89, 34.56, 12.34}));
-  BOOST_REQUIRE(fit.ok());
-  BOOST_TEST(close(fit.parameter("beta").estimate, -0.5270790598780434, 1e-11));
-  BOOST_TEST(close(fit.parameter("beta").se, 0.020550913272172025, 1e-10));
-  BOOST_TEST(close(fit.parameter("beta").ci95.low, -0.6155025029707242, 1e-10));
-  BOOST_TEST(close(fit.parameter("beta").ci95.high, -0.4386556167853626, 1e-10));
-  BOOST_TEST(close(fit.parameter("C").estimate / 210867.74371711252, 1, 1e-10));
-  BOOST_TEST(close(fit.parameter("ln_C").se, 0.3325681715907439, 1e-10));
-  BOOST_TEST(close(fit.r2, 0.996968746430721, 1e-11));
-  BOOST_TEST(close(*fit.log_likelihood, 6.546806280458162, 1e-10));
-  // statsmodels' AIC does not count sigma: 2 less than R's
-  BOOST_TEST(close(*fit.aic, -9.093612560916323 + 2, 1e-10));
-  BOOST_TEST(!fit.aicc.has_value());  // n = k + 1
-}
-
-BOOST_AUTO_TEST_CASE(the_cerebras_law_with_its_covariance) {
-  const auto text = pg::test::read_data("cerebras_gpt/cerebras_gpt_pile_loss.csv");
-  if (!text) return;
-  const pg::CsvTable table = pg::parse_csv(*text, "cerebras");
-  LawData data;
-  data.x.resize(1);
-  for (std::size_t i = 0; i < table.rows.size(); ++i) {
-    data.x[0].push_back(pg::test::number_at(table, i, "train_flops"));
-    data.y.push_back(pg::test::number_at(table, i, "pile_test_xent_paper"));
-  }
-  const LawFit fit = fit_law("offset_nls", data);
-  BOOST_REQUIRE_MESSAGE(fit.ok(), fit.detail);
-  // scipy curve_fit: alpha .07329 +- .014549, E .50134 +- .30354, ln F_c se 3.9205
-  BOOST_TEST(std::abs(fit.parameter("alpha").estimate - 0.07329) < 1e-5);
-  BOOST_TEST(std::abs(fit.parameter("alpha").se - 0.014549) < 1e-5);
-  BOOST_TEST(std::abs(fit.parameter("E").estimate - 0.50134) < 1e-4);
-  BOOST_TEST(std::abs(fit.parameter("E").se - 0.30354) < 1e-4);
-  BOOST_TEST(std::abs(fit.parameter("ln_x_c").estimate - std::log(6.471e22)) < 1e-3);
-  BOOST_TEST(std::abs(fit.parameter("ln_x_c").se - 3.9205) < 1e-2);
-  BOOST_TEST(warned(fit, "do not show that there is a floor"));
-}
-
-namespace {
-
-/// One (N, D) cell of the Step Law runs: learning rates and smoothed losses of each batch size,
-/// rates within 1 % (3.45e-4 and 3.453e-4) merged into their mean.
-using Sweep = std::map<double, std::vector<std::pair<double, double>>>;
-
-std::map<std::pair<double, double>, Sweep> step_law_cells(const std::string& text) {
-  const pg::CsvTable table = pg::parse_csv(text, "dense_lr_bs_loss.csv");
-  std::map<std::pair<double, double>, Sweep> cells;
-  for (std::size_t i = 0; i < table.rows.size(); ++i) {
-    const auto at = [&](const char* column) { return pg::test::number_at(table, i, column); };
-    cells[{at("N"), at("D")}][at("bs")].emplace_back(at("lr"), at("smooth loss"));
-  }
-  for (auto& [key, sweep] : cells) {
-    for (auto& [batch, runs] : sweep) {
-      std::sort(runs.begin(), runs.end());
-      std::vector<std::pair<double, double>> merged;
-      for (std::size_t i = 0; i < runs.size();) {
-        std::size_t j = i;
-        double lr = 0;
-        double loss = 0;
-        for (; j < runs.size() && runs[j].first < 1.01 * runs[i].first; ++j) {
-          lr += runs[j].first;
-          loss += runs[j].second;
-        }
-        const double n = static_cast<double>(j - i);
-        merged.emplace_back(lr / n, loss / n);
-        i = j;
-      }
-      runs = merged;
-    }
-  }
-  return cells;
-}
-
-struct StepLawOptima {
-  LawData argmin, parabola;
-};
-
-StepLawOptima optima_of(const Sweep& sweep) {
-  StepLawOptima optima;
-  optima.argmin.x.resize(1);
-  optima.parabola.x.resize(1);
-  for (const auto& [batch, runs] : sweep) {
-    const auto lowest = std::min_element(runs.begin(), runs.end(),
-                                         [](auto& a, auto& b) { return a.second < b.second; });
-    const auto i = static_cast<std::size_t>(lowest - runs.begin());
-    optima.argmin.x[0].push_back(batch);
-    optima.argmin.y.push_back(lowest->first);
-    if (i == 0 || i + 1 == runs.size()) continue;
-    const double x[3] = {std::log(runs[i - 1].first), std::log(runs[i].first),
-                         std::log(runs[i + 1].first)};
-    const double y[3] = {runs[i - 1].second, runs[i].second, runs[i + 1].second};
-    optima.parabola.x[0].push_back(batch);
-    optima.parabola.y.push_back(std::exp(pg::fit_parabola(x, y).value().x));
-  }
-  return optima;
-}
-
-}  // namespace
-
-BOOST_AUTO_TEST_CASE(step_law_exponents_per_cell) {
-  const auto text = pg::test::read_data("steplaw/dense_lr_bs_loss.csv");
-  const auto golden_text = pg::test::read_data("golden/steplaw_lr_vs_B_fits.csv");
-  if (!text || !golden_text) return;
-  const auto cells = step_law_cells(*text);
-  const pg::CsvTable golden = pg::parse_csv(*golden_text, "steplaw_lr_vs_B_fits.csv");
-  std::size_t compared = 0;
-  for (std::size_t i = 0; i < golden.rows.size(); ++i) {
-    const auto want = [&](const char* column) { return pg::test::number_at(golden, i, column); };
-    const StepLawOptima optima = optima_of(cells.at({want("N"), want("D")}));
-    const bool argmin = golden.rows[i][golden.column("method")] == "argmin";
-    const LawData& data = argmin ? optima.argmin : optima.parabola;
-    // The golden argmin of the last cell leaves out batches with few runs.
-    if (static_cast<double>(data.size()) != want("n")) {
-      BOOST_TEST(want("N") > 1e9);
-      continue;
-    }
-    const LawFit fit = fit_law("power", data);
-    BOOST_REQUIRE(fit.ok());
-    const LawParameter& beta = fit.parameter("beta");
-    BOOST_TEST(close(beta.estimate, want("beta"), 1e-9));
-    BOOST_TEST(close(beta.se, want("se"), 1e-9));
-    BOOST_TEST(close(beta.ci95.low, want("lo"), 1e-9));
-    BOOST_TEST(close(beta.ci95.high, want("hi"), 1e-9));
-    BOOST_TEST(close(fit.r2, want("R2"), 1e-9));
-    BOOST_TEST(close(fit.parameter("C").estimate, want("C"), 1e-9));
-    ++compared;
-  }
-  BOOST_TEST(compared >= 33U);
-}
-
-BOOST_AUTO_TEST_CASE(step_law_prefers_a_law_that_saturates) {
-  const auto text = pg::test::read_data("steplaw/dense_lr_bs_loss.csv");
-  const auto golden = pg::test::read_data("golden/steplaw_lr_vs_B_model_aicc.txt");
-  if (!text || !golden) return;
-  const auto cells = step_law_cells(*text);
-  // "N 2.15e+08 D 4.00e+09 ... AICc const -20.25 power -25.76 surge -23.59 (...) sgd-sat ... quad"
-  const std::map<std::string, std::string> names = {{"const", "constant"},
-                                                    {"power", "power"},
-                                                    {"surge", "surge"},
-                                                    {"sgd-sat", "saturating"},
-                                                    {"quad", "log_quadratic"}};
-  std::size_t n_cells = 0;
-  std::size_t saturating_beats_power = 0;
-  std::size_t power_best = 0;
-  std::size_t compared = 0;
-  for (const std::string& line : pg::split(*golden, '\n')) {
-    const auto words = pg::split(line, ' ');
-    if (words.size() < 10) continue;
-    const double n = pg::parse_real(words[1]).value();
-    const double d = pg::parse_real(words[3]).value();
-    for (const auto& [key, sweep] : cells) {
-      if (std::abs(key.first / n - 1) > 0.01 || std::abs(key.second / d - 1) > 0.01) continue;
-      const LawData data = optima_of(sweep).parabola;
-      const auto rivals = compare_laws(find_law("power").rivals, data);
-      std::map<std::string, Rival> by_name;
-      for (const Rival& r : rivals) by_name.emplace(r.fit.law, r);
-      for (std::size_t w = 0; w + 1 < words.size(); ++w) {
-        const auto name = names.find(words[w]);
-        if (name == names.end()) continue;
-        const LawFit& fit = by_name.at(name->second).fit;
-        if (!fit.ok()) continue;  // where B_n runs off: a status instead
-        // The golden criterion leaves out the constant n (ln 2 pi + 1).
-        const double constant = static_cast<double>(fit.n) * (std::log(2 * std::acos(-1.0)) + 1);
-        BOOST_TEST(std::abs(*fit.aicc - constant - pg::parse_real(words[w + 1]).value()) < 0.0051,
-                   line << ": " << name->second);
-        ++compared;
-      }
-      ++n_cells;
-      if (by_name.at("saturating").delta_aicc < by_name.at("power").delta_aicc) {
-        ++saturating_beats_power;
-      }
-      if (rivals[0].fit.law == "power") ++power_best;
-    }
-  }
-  BOOST_TEST(n_cells == 16U);
-  BOOST_TEST(compared >= 78U);
-  BOOST_TEST(saturating_beats_power == 15U);
-  BOOST_TEST(power_best == 1U);
 }
