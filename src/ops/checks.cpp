@@ -116,6 +116,15 @@ void gate(const at::Tensor& h) {
   same_kind("gate", h, h);
 }
 
+void resolvent(const at::Tensor& v_bt, bool causal, ResolventGradient gradient) {
+  const char* op = "resolvent";
+  same_kind(op, v_bt, v_bt);
+  if (v_bt.dim() != 2) refuse(op, describe(v_bt), "v (b, t)");
+  if (causal && gradient != ResolventGradient::exact) {
+    refuse(op, "upstream_hybrid in the causal form", "that gradient for the bidirectional form");
+  }
+}
+
 void cross_entropy_sum(const at::Tensor& logits_nv, const at::Tensor& targets_n) {
   const char* op = "cross_entropy_sum";
   same_kind(op, logits_nv, logits_nv);

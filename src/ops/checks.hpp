@@ -15,6 +15,7 @@ void dropout(const at::Tensor& x, const DropoutSite& site);
 void attention(const at::Tensor& qkv_bt3d, std::int64_t n_heads, const std::optional<Rope>& rope,
                const std::optional<DropoutSite>& dropout);
 void gate(const at::Tensor& h);
+void resolvent(const at::Tensor& v_bt, bool causal, ResolventGradient gradient);
 void cross_entropy_sum(const at::Tensor& logits_nv, const at::Tensor& targets_n);
 /// A contiguous one-dimensional float32 tensor on the CPU, of length `length` if that is not -1.
 void flat(const char* op, const char* name, const at::Tensor& flat, std::int64_t length);

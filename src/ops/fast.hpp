@@ -3,8 +3,8 @@
 #include "ops/ops.hpp"
 
 // The float32 paths for the CPU: one thread, no atomics, a fixed order of every sum, so that equal
-// inputs give equal bits. Arguments have passed ops/checks.hpp. Matrix products are oneDNN's,
-// everything else is Highway, chosen at run time for the processor.
+// inputs give equal bits. Arguments have passed ops/checks.hpp. Matrix products are oneDNN's, the
+// resolvent is a plain loop, everything else is Highway, chosen at run time for the processor.
 
 namespace pg::ops::fast {
 
@@ -21,6 +21,7 @@ at::Tensor dropout(const at::Tensor& x, const DropoutSite& site);
 at::Tensor attention(const at::Tensor& qkv_bt3d, std::int64_t n_heads, bool causal,
                      const std::optional<Rope>& rope, const std::optional<DropoutSite>& dropout);
 at::Tensor gate(const at::Tensor& h, const GateSpec& spec);
+at::Tensor resolvent(const at::Tensor& v_bt, bool causal, ResolventGradient gradient);
 at::Tensor cross_entropy_sum(const at::Tensor& logits_nv, const at::Tensor& targets_n);
 
 }  // namespace pg::ops::fast

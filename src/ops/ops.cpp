@@ -72,6 +72,12 @@ at::Tensor gate(const at::Tensor& h, const GateSpec& spec) {
   return fast::applies(h) ? fast::gate(h, spec) : reference::gate(h, spec);
 }
 
+at::Tensor resolvent(const at::Tensor& v_bt, bool causal, ResolventGradient gradient) {
+  checks::resolvent(v_bt, causal, gradient);
+  return fast::applies(v_bt) ? fast::resolvent(v_bt, causal, gradient)
+                             : reference::resolvent(v_bt, causal, gradient);
+}
+
 at::Tensor cross_entropy_sum(const at::Tensor& logits_nv, const at::Tensor& targets_n) {
   checks::cross_entropy_sum(logits_nv, targets_n);
   return fast::applies(logits_nv) ? fast::cross_entropy_sum(logits_nv, targets_n)

@@ -60,6 +60,26 @@ at::Tensor attention(const at::Tensor& qkv_bt3d, std::int64_t n_heads, bool caus
 /// The gate unit of `spec`, elementwise.
 at::Tensor gate(const at::Tensor& h, const GateSpec& spec);
 
+/// What resolvent() hands back for dL/dv.
+enum class ResolventGradient {
+  exact,
+  /// What the published code computes, for ablations. With d = dL/dRe + i dL/dIm, at each place
+  ///   clamp(-Re(d G^2) / 2 - Re(d / G~^2) / 2, -1000, 1000),
+  /// G~^2 = G^2, its magnitude raised to 1e-3 at least, plus 1e-6. This is not the gradient:
+  /// d lacks its conjugate, what other places add is left out, and the second half is not a
+  /// derivative of anything; it is |G|^-4 times as large as the first and outweighs it.
+  upstream_hybrid,
+};
+
+/// Diagonal of a Green's function, the token mixer of ResNet-BK (its revision 600c44a, bk_core.py).
+/// H is tridiagonal with -2 + v_i on the diagonal and 1 beside it, z = i. v_bt (b, t) ->
+/// (b, t, 2), real and imaginary part of [(H - z)^-1]_ii, or, if `causal`, of the last diagonal
+/// element for H cut off after place i, which knows v_0..v_i only. Magnitudes are at most 1, so
+/// continued fractions are stable for every t, where upstream's determinants overflow. Time and
+/// memory O(b t), the backward pass too. `gradient` must be exact if `causal`.
+at::Tensor resolvent(const at::Tensor& v_bt, bool causal,
+                     ResolventGradient gradient = ResolventGradient::exact);
+
 /// Sum over rows of -log softmax(logits)[target], accumulated in float64 and in row order.
 /// logits (n, v), targets (n) int64 -> float64 scalar. Targets outside [0, v) throw InternalError.
 at::Tensor cross_entropy_sum(const at::Tensor& logits_nv, const at::Tensor& targets_n);

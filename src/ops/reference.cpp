@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <numbers>
+#include <vector>
 
 #include "ops/dropout.hpp"
 
@@ -69,6 +70,69 @@ at::Tensor dropout_factors(const DropoutSite& site, at::IntArrayRef sizes,
   return kept.to(options.dtype()).mul(1 / (1 - site.p)).view(sizes);
 }
 
+/// Real and imaginary part: half precision has no complex tensors.
+struct Complex {
+  at::Tensor re;
+  at::Tensor im;
+
+  [[nodiscard]] at::Tensor stacked() const { return at::stack({re, im}, -1); }
+};
+
+Complex reciprocal(const at::Tensor& re, const at::Tensor& im) {
+  const at::Tensor squared = re * re + im * im;
+  return {re / squared, -im / squared};
+}
+
+/// L_i = 1 / (s_i - L_{i-1}) with s_i = a_i - i and a (b, t), t > 0 -> (b, t).
+Complex left_m_function(const at::Tensor& a_bt) {
+  // Not a_bt.select(1, i), whose gradient has the size of all of a for every i.
+  const auto columns = a_bt.unbind(1);
+  std::vector<at::Tensor> re;
+  std::vector<at::Tensor> im;
+  const at::Tensor zero = at::zeros_like(columns[0]);
+  Complex m = {zero, zero};
+  for (const auto& a : columns) {
+    m = reciprocal(a - m.re, -1 - m.im);
+    re.push_back(m.re);
+    im.push_back(m.im);
+  }
+  return {at::stack(re, 1), at::stack(im, 1)};
+}
+
+Complex green_diagonal(const at::Tensor& v_bt, bool causal) {
+  if (v_bt.numel() == 0) return {v_bt, v_bt};
+  const at::Tensor a_bt = v_bt - 2;
+  const Complex left = left_m_function(a_bt);
+  if (causal) return left;
+  const Complex mirrored = left_m_function(a_bt.flip(1));
+  const Complex right = {mirrored.re.flip(1), mirrored.im.flip(1)};
+  const auto of_neighbours = [](const at::Tensor& l, const at::Tensor& r) {
+    return at::constant_pad_nd(l, {1, -1}) + at::constant_pad_nd(r, {-1, 1});
+  };
+  return reciprocal(a_bt - of_neighbours(left.re, right.re), -1 - of_neighbours(left.im, right.im));
+}
+
+struct UpstreamHybridFunction : torch::autograd::Function<UpstreamHybridFunction> {
+  static at::Tensor forward(Context* context, const at::Tensor& v_bt) {
+    const at::Tensor g_bt2 = green_diagonal(v_bt, false).stacked();
+    context->save_for_backward({g_bt2});
+    return g_bt2;
+  }
+
+  static Gradients backward(Context* context, const Gradients& gradients) {
+    require_first_derivative();
+    const auto g = context->get_saved_variables()[0].unbind(-1);
+    const auto d = gradients[0].unbind(-1);
+    const auto real_of_product = [&](const Complex& x) { return d[0] * x.re - d[1] * x.im; };
+    const Complex squared = {g[0] * g[0] - g[1] * g[1], 2 * g[0] * g[1]};
+    const at::Tensor magnitude = at::hypot(squared.re, squared.im);
+    const at::Tensor raise =
+        at::where(magnitude < 1e-3, 1e-3 / (magnitude + 1e-9), at::ones_like(magnitude));
+    const Complex inverse = reciprocal(squared.re * raise + 1e-6, squared.im * raise);
+    return {(-0.5 * (real_of_product(squared) + real_of_product(inverse))).clamp(-1000, 1000)};
+  }
+};
+
 }  // namespace
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const std::optional<at::Tensor>& bias) {
@@ -128,6 +192,11 @@ at::Tensor gate(const at::Tensor& h, const GateSpec& spec) {
   if (anchored) return h * (spec.alpha * g + rest * phi(h));
   if (spec.unit == GateUnit::pasilu) return h * (spec.alpha * g + rest * h);
   return h * (spec.alpha * g + rest);
+}
+
+at::Tensor resolvent(const at::Tensor& v_bt, bool causal, ResolventGradient gradient) {
+  if (gradient == ResolventGradient::upstream_hybrid) return UpstreamHybridFunction::apply(v_bt);
+  return green_diagonal(v_bt, causal).stacked();
 }
 
 at::Tensor cross_entropy_sum(const at::Tensor& logits_nv, const at::Tensor& targets_n) {
