@@ -201,15 +201,17 @@ BOOST_AUTO_TEST_CASE(the_hybrid_gradient_is_its_formula_and_not_the_gradient) {
     }
   }
 
-  const at::Tensor truth = dense_differences(v, weight, false);
+  // For normal potentials the cosine is 0.56 and the norm 11.5 times too large; where potentials
+  // are small they are 0.94 and 7.6, where they are cut off at +-3, 0.28 and 26.
+  const at::Tensor v_normal = normal({4, 64});
+  const at::Tensor truth = dense_differences(v_normal, weight, false);
   const auto gradient = [&](ResolventGradient which) {
-    return value_and_gradients(fast(false, which), {v}, weight, at::kFloat)[1].to(at::kDouble);
+    return value_and_gradients(fast(false, which), {v_normal}, weight, at::kFloat)[1].to(
+        at::kDouble);
   };
   BOOST_TEST(cosine(gradient(ResolventGradient::exact), truth) > 1 - 1e-10);
-  BOOST_TEST_MESSAGE("hybrid: cosine " << cosine(gradient(hybrid), truth) << ", norm ratio "
-                                       << gradient(hybrid).norm() / truth.norm());
-  BOOST_TEST(cosine(gradient(hybrid), truth) < 0.8);
-  BOOST_TEST((gradient(hybrid).norm() / truth.norm()).item<double>() > 5);
+  BOOST_TEST(std::abs(cosine(gradient(hybrid), truth) - 0.56) < 0.15);
+  BOOST_TEST(std::abs((gradient(hybrid).norm() / truth.norm()).item<double>() - 11.5) < 4);
   // Only the gradient differs.
   const at::Tensor v_float = v.to(at::kFloat);
   BOOST_TEST(same_bits(ops::resolvent(v_float, false, hybrid), ops::resolvent(v_float, false)));
