@@ -20,7 +20,7 @@ namespace {
 constexpr const char* kUnitPath = "gate.unit";
 constexpr const char* kAlphaPath = "gate.alpha";
 constexpr const char* kFormPath = "gate.form";
-constexpr const char* kVanilla = "gelu";
+constexpr const char* kVanilla = "vanilla";
 
 bool is_gate_path(const std::string& path) {
   return path.starts_with("gate.");
@@ -332,7 +332,7 @@ AlphaZeroMatch match_alpha_zero(const GatingAnalysis& a) {
   if (match.entries.empty()) {
     match.reason =
         "no configuration has both an arm with gate.alpha=0 and a vanilla arm "
-        "(gate.unit=gelu)";
+        "(gate.unit=vanilla)";
     return match;
   }
   const double level = 1 - 0.05 / static_cast<double>(match.entries.size());
@@ -377,7 +377,7 @@ void require_an_anchor(const GatingAnalysis& a) {
   throw_data(fmt::format("no configuration has the anchor ({}) and an arm to compare with it; the "
                          "gates are: {}",
                          a.anchor, join(list, ", ")),
-             a.anchor == "vanilla" ? "trials with gate.unit=gelu beside the gated ones"
+             a.anchor == "vanilla" ? "trials with gate.unit=vanilla beside the gated ones"
                                    : "trials with " + a.anchor + " beside those of other alpha",
              "train the anchor, or name another one: analysis.anchor in study.yaml");
 }
@@ -386,7 +386,7 @@ void require_an_anchor(const GatingAnalysis& a) {
 
 std::string gate_of(const Arm& arm) {
   const std::string unit = value_at(arm.settings, kUnitPath);
-  return unit == kVanilla ? "vanilla gelu" : unit + " " + value_at(arm.settings, kFormPath);
+  return unit == kVanilla ? "vanilla" : unit + " " + value_at(arm.settings, kFormPath);
 }
 
 std::string to_string(ArmStatus status) {

@@ -41,7 +41,7 @@ struct ArmComparison {
   std::size_t anchor = 0;       ///< the same
   std::string label;            ///< the gate: "paglu self_gate alpha=0.5"
   std::string gate;             ///< unit and form: "paglu self_gate"
-  std::optional<double> alpha;  ///< nothing for a gelu
+  std::optional<double> alpha;  ///< nothing for vanilla
   ArmStatus status = ArmStatus::ok;
   [[nodiscard]] bool has_error() const {
     return status == ArmStatus::ok || status == ArmStatus::unpaired;
@@ -148,7 +148,7 @@ struct AlphaZeroMatch {
   std::vector<Entry> entries;
 };
 
-/// Unit and form of an arm: "paglu self_gate", or "vanilla gelu".
+/// Unit and form of an arm: "paglu self_gate", or "vanilla".
 std::string gate_of(const Arm& arm);
 
 struct GatingAnalysis {

@@ -68,7 +68,7 @@ TrialTable load_trials(const std::vector<std::filesystem::path>& roots,
 
 /// Trials with equal settings apart from train.seed (and the place of the corpus file).
 struct Arm {
-  SettingValues settings;         ///< without seed and place; those of a gelu's gate are "unused"
+  SettingValues settings;         ///< without seed and place; those of a vanilla gate are "unused"
   std::vector<std::size_t> rows;  ///< into TrialTable::rows, by rising seed; one per seed
   std::int64_t n_parameters = 0;  ///< of the first trial
 };

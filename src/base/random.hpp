@@ -23,6 +23,7 @@ enum class Purpose : std::uint32_t {
   dropout = 5,
   bootstrap = 6,
   test = 7,
+  span_corruption = 8,
 };
 
 /// A stream of numbers addressed by (step, index); a value type without state.

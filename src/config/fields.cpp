@@ -210,33 +210,87 @@ class Builder {
 
 void describe_settings(Builder& b, Settings& s) {
   b.group("model");
-  b.add("arch", s.model.arch, {"nano", "gpt"},
-        "nano: RMSNorm, no biases; gpt: LayerNorm, biases, GPT-2's initial weights");
-  b.add("n_layers", s.model.n_layers, kCount, "transformer blocks");
+  b.add("arch", s.model.arch, {"nano", "gpt", "llama", "t5", "vaswani", "resnet_bk"},
+        "nano and llama: RMSNorm, no biases; gpt: LayerNorm, biases; t5 and vaswani: encoder and "
+        "decoder; resnet_bk: experts and a tridiagonal resolvent, no attention");
+  b.add("n_layers", s.model.n_layers, kCount, "blocks; of encoder and decoder each");
   b.add("d_model", s.model.d_model, kCount, "width of the residual stream");
-  b.add("n_heads", s.model.n_heads, kCount, "attention heads; d_model / n_heads each");
+  b.add("n_heads", s.model.n_heads, kCount, "attention heads");
+  b.add("n_kv_heads", s.model.n_kv_heads, kNotNegative,
+        "heads of keys and values, each for several of queries; 0: n_heads");
+  b.add("d_head", s.model.d_head, kNotNegative, "width of a head; 0: d_model / n_heads");
   b.add("d_ff", s.model.d_ff, {.low = 0, .high = 1e12}, "width of the MLP; 0: 4 d_model");
-  b.add("positions", s.model.positions, {"rope", "learned", "none"}, "how tokens know their place");
+  b.add("activation", s.model.activation, {"gelu", "gelu_tanh", "relu", "silu"},
+        "of the vanilla MLP");
+  b.add("gated_mlp", s.model.gated_mlp,
+        "whether the vanilla MLP is a gated linear unit: SwiGLU with silu, GEGLU with gelu");
+  b.add("positions", s.model.positions, {"rope", "learned", "sinusoidal", "relative", "none"},
+        "how tokens know their place");
   b.add("rope_theta", s.model.rope_theta, kPositive, "base of the rotary frequencies");
   b.add("causal", s.model.causal, "whether a position sees only itself and what came before");
   b.add("tied_embeddings", s.model.tied_embeddings,
         "whether the head is the embedding, transposed");
+  b.add("vocab_size", s.model.vocab_size, {.low = 0, .high = 1e9},
+        "rows of the embedding; 0: what the corpus and the objective need");
+  b.add("n_positions", s.model.n_positions, {.low = 0, .high = 1e9},
+        "longest sequence, and rows of learned positions; 0: data.sequence_length");
   b.add("norm_eps", s.model.norm_eps, kPositive, "epsilon of the norms, inside the root");
   b.add("init_std", s.model.init_std, kPositive,
-        "standard deviation at init: of embedding, head and positions; in a gpt of all matrices");
+        "standard deviation at init: of embedding, head and positions; in a gpt or llama of all "
+        "matrices");
   b.add("dropout", s.model.dropout, {.low = 0, .high = 1, .open_high = true},
         "chance to zero an element: after the embedding, of attention, of both branches");
+  b.add("n_experts", s.model.n_experts, {.low = 1, .high = 4096},
+        "of each block of a resnet_bk; a token goes to one");
+  b.add(
+      "router", s.model.router, {"probability", "upstream"},
+      "what scales the expert's output: its probability, or 1, which leaves the router untrained");
+  b.add("resolvent_gradient", s.model.resolvent_gradient, {"exact", "upstream_hybrid"},
+        "of a resnet_bk; the second is wrong and kept to measure that");
+  b.add("activation_checkpointing", s.model.activation_checkpointing,
+        "whether the backward pass computes each block again instead of keeping its insides");
   b.group("gate");
-  b.add("unit", s.gate.unit, {"gelu", "paglu", "pagelu", "pareglu", "pasilu"},
-        "nonlinearity of the MLP");
-  b.add("form", s.gate.form, {"self_gate", "anchored"},
-        "anchored: alpha = 0 is the vanilla GELU network");
-  b.add("alpha", s.gate.alpha, kUnit, "mixing parameter of the gate; unused by gelu");
+  b.add("unit", s.gate.unit,
+        {"vanilla", "paglu", "pagtu", "pareglu", "pagelu", "pagelu_tanh", "pasilu", "paswishu",
+         "pamishu", "paunit"},
+        "nonlinearity of the MLP; vanilla: model.activation");
+  b.add("function", s.gate.function,
+        {"one", "identity", "step", "sigmoid", "tanh", "relu", "normal_cdf", "normal_cdf_tanh",
+         "gelu", "gelu_tanh", "silu", "mish"},
+        "gate function of paunit");
+  b.add("form", s.gate.form, {"self_gate", "anchored", "glu", "glu_two_thirds", "upstream"},
+        "anchored: alpha = 0 is the vanilla network; glu: value and gate from two matrices; "
+        "upstream: two more matrices of d_ff by d_ff");
+  b.add("alpha", s.gate.alpha, kUnit, "mixing parameter of the gate");
+  b.add("gate_norm", s.gate.gate_norm, "LayerNorm of the gate function's values");
+  b.add("pre_norm", s.gate.pre_norm, "LayerNorm of the unit's input");
+  b.add("post_norm", s.gate.post_norm, "LayerNorm of the unit's output");
+  b.add("attention", s.gate.attention, "a gate on the heads' output too, before its matrix");
+  b.add("attention_alpha", s.gate.attention_alpha, kUnit,
+        "alpha of that gate, where the policy is fixed or learnable");
+  b.add("policy", s.gate.policy,
+        {"fixed", "learnable", "cosine", "linear", "exponential", "warmup", "curriculum", "layers",
+         "entropy", "confidence", "adaptive_loss", "adaptive_gradient"},
+        "how alpha moves");
+  b.add("alpha_start", s.gate.alpha_start, kUnit,
+        "of cosine, linear, exponential and curriculum; of the first layer for layers");
+  b.add("alpha_end", s.gate.alpha_end, kUnit, "likewise, at the last step or layer");
+  b.add("alpha_ramp", s.gate.alpha_ramp, {.low = 0, .high = 1, .open_low = true},
+        "part of the steps over which linear moves");
+  b.add("alpha_scale", s.gate.alpha_scale, kPositive,
+        "factor of entropy and confidence, before the clamp to 0 to 1");
+  b.add("alpha_temperature", s.gate.alpha_temperature, kPositive, "of their softmax");
   b.group("data");
   b.add("corpus", s.data.corpus, {}, "'synthetic' or the path of a UTF-8 text file");
   b.add("held_out", s.data.held_out, {.low = 0, .high = 0.5, .open_low = true},
         "last part of the corpus, for validation only");
   b.add("sequence_length", s.data.sequence_length, {.low = 2, .high = 1e6}, "targets per sequence");
+  b.add("objective", s.data.objective, {"next_token", "prefix", "span_corruption"},
+        "prefix: the encoder reads the first half, the decoder predicts the second; "
+        "span_corruption: the decoder predicts spans that are cut from what the encoder reads");
+  b.add("noise_density", s.data.noise_density, {.low = 0, .high = 0.5, .open_low = true},
+        "part of the tokens that span_corruption cuts");
+  b.add("noise_span", s.data.noise_span, {.low = 1, .high = 1e6}, "mean length of its spans");
   b.add("synthetic_symbols", s.data.synthetic_symbols, {.low = 2, .high = 52},
         "alphabet of the synthetic language");
   b.add("synthetic_length", s.data.synthetic_length, {.low = 1000, .high = 1e9},
@@ -248,8 +302,10 @@ void describe_settings(Builder& b, Settings& s) {
   b.add("beta2", s.optimizer.beta2, {.low = 0, .high = 1, .open_high = true},
         "second moment decay");
   b.add("eps", s.optimizer.eps, kPositive, "added to the root of the second moment");
-  b.add("weight_decay", s.optimizer.weight_decay, kNotNegative, "decoupled, on all parameters");
+  b.add("weight_decay", s.optimizer.weight_decay, kNotNegative, "decoupled");
   b.add("clip", s.optimizer.clip, kNotNegative, "limit of the global gradient norm; 0: none");
+  b.add("decays", s.optimizer.decays, {"all", "matrices"},
+        "what weight decay acts on; never on a learnable alpha");
   b.group("schedule");
   b.add("kind", s.schedule.kind, {"constant", "linear", "cosine"}, "after the warm-up");
   b.add("warmup_steps", s.schedule.warmup_steps, kNotNegative,
@@ -259,6 +315,11 @@ void describe_settings(Builder& b, Settings& s) {
   b.add("steps", s.train.steps, kCount, "optimizer steps");
   b.add("batch", s.train.batch, kCount, "sequences per step");
   b.add("chunk", s.train.chunk, kCount, "sequences per gradient piece: part of the numbers");
+  b.add("label_smoothing", s.train.label_smoothing, {.low = 0, .high = 1, .open_high = true},
+        "probability spread over all tokens, in training only");
+  b.add("precision", s.train.precision, {"float32", "bfloat16", "float16"},
+        "of the operands of matrix products; weights, sums and everything else stay float32; "
+        "float16 scales the loss");
   b.add("reproducible", s.train.reproducible, {"strict", "fast"},
         "fast: plain sums, whose bits depend on the size of the team");
   b.add("seed", s.train.seed, kAny, "of initial weights and sample order");
@@ -319,35 +380,116 @@ std::vector<Field> study_fields(Study& study) {
         "exponents to test; the first two are the rules of the transfer stage");
   b.add("small_batches", study.analysis.small_batches, kCount,
         "batches that the report also leaves out");
-  b.add_anchor("anchor", study.analysis.anchor,
-               "arm that gates are compared with: vanilla (gate.unit = gelu), or gate.alpha=VALUE");
+  b.add_anchor(
+      "anchor", study.analysis.anchor,
+      "arm that gates are compared with: vanilla (gate.unit = vanilla), or gate.alpha=VALUE");
   b.add("equivalence_margin", study.analysis.equivalence_margin,
         {.low = 0, .high = 1, .open_low = true, .open_high = true},
         "relative difference in loss that counts as a match");
   return b.take();
 }
 
-std::vector<std::string> contradictions(const Settings& s) {
-  std::vector<std::string> found;
-  if (s.model.d_model % s.model.n_heads != 0) {
+namespace {
+
+/// Settings that an architecture does not take, or a network that its name does not stand for:
+/// without this, `arch: gpt` alone would take the nano's positions and be something between the
+/// two.
+void check_architecture(const Settings& s, std::vector<std::string>& found) {
+  const ModelSettings& m = s.model;
+  const auto expect = [&](bool good, const std::string& setting, const std::string& value,
+                          const std::string& expected) {
+    if (good) return;
+    found.push_back(fmt::format("model.{} = {} with model.arch = {}; expected {}", setting, value,
+                                m.arch, expected));
+  };
+  const auto& p = m.positions;
+  const auto shown = [](bool value) { return std::string(value ? "true" : "false"); };
+  if (m.arch == "nano") {
+    expect(p == "rope" || p == "learned" || p == "none", "positions", p, "rope, learned or none");
+  } else if (m.arch == "gpt" || m.arch == "resnet_bk") {
+    expect(p == "learned" || p == "sinusoidal", "positions", p, "learned or sinusoidal");
+  } else if (m.arch == "llama") {
+    expect(p == "rope", "positions", p, "rope");
+  } else if (m.arch == "t5") {
+    expect(p == "relative", "positions", p, "relative");
+  } else {
+    expect(p == "sinusoidal", "positions", p, "sinusoidal");
+  }
+  if (m.arch != "nano" && m.arch != "resnet_bk") {
+    expect(m.causal, "causal", "false", "true: the decoder sees no later token");
+  }
+  if (m.arch == "resnet_bk") {
+    expect(!m.gated_mlp, "gated_mlp", shown(m.gated_mlp), "false: experts have two matrices");
+    expect(m.n_kv_heads == 0 && m.d_head == 0, "n_kv_heads or d_head", "set", "0: no attention");
+    if (m.causal) {
+      expect(m.resolvent_gradient == "exact", "resolvent_gradient", m.resolvent_gradient,
+             "exact where model.causal = true");
+    }
+  } else {
+    expect(m.router == "probability", "router", m.router, "resnet_bk for that");
+    expect(m.resolvent_gradient == "exact", "resolvent_gradient", m.resolvent_gradient,
+           "resnet_bk for that");
+  }
+  const bool encodes = s.data.objective != "next_token";
+  if (m.has_encoder() != encodes) {
+    found.push_back(fmt::format(
+        "data.objective = {} with model.arch = {}; {}", s.data.objective, m.arch,
+        m.has_encoder() ? "an encoder has something to read with prefix or span_corruption"
+                        : "without an encoder expected next_token"));
+  }
+}
+
+void check_heads(const ModelSettings& m, std::vector<std::string>& found) {
+  if (m.arch == "resnet_bk") return;
+  if (m.d_head == 0 && m.d_model % m.n_heads != 0) {
     found.push_back(
         fmt::format("model.d_model = {} is no multiple of model.n_heads = {}; expected equal heads",
-                    s.model.d_model, s.model.n_heads));
-  } else if (s.model.positions == "rope" && (s.model.d_model / s.model.n_heads) % 2 != 0) {
-    found.push_back(fmt::format(
-        "model.d_model / model.n_heads = {} is odd; rotary positions expect an even head size",
-        s.model.d_model / s.model.n_heads));
+                    m.d_model, m.n_heads));
+  } else if (m.positions == "rope" && m.head_size() % 2 != 0) {
+    found.push_back(fmt::format("{} = {} is odd; rotary positions expect an even head size",
+                                m.d_head > 0 ? "model.d_head" : "model.d_model / model.n_heads",
+                                m.head_size()));
   }
-  // The name stands for one network. Without this, `arch: gpt` alone would take the nano's default
-  // positions and be something between the two.
-  if (s.model.arch == "gpt" && s.model.positions != "learned") {
-    found.push_back(fmt::format(
-        "model.positions = {} with model.arch = gpt; a gpt has learned positions: set learned",
-        s.model.positions));
+  if (m.n_heads % m.kv_heads() != 0) {
+    found.push_back(fmt::format("model.n_heads = {} is no multiple of model.n_kv_heads = {}",
+                                m.n_heads, m.n_kv_heads));
   }
-  if (s.model.arch == "gpt" && !s.model.causal) {
+}
+
+void check_gate(const Settings& s, std::vector<std::string>& found) {
+  const GateSettings& g = s.gate;
+  if (g.is_vanilla()) return;
+  const auto open = [](double alpha) { return alpha > 0 && alpha < 1; };
+  if (g.policy == "learnable" && (!open(g.alpha) || (g.attention && !open(g.attention_alpha)))) {
     found.push_back(
-        "model.causal = false with model.arch = gpt; a gpt sees no later token: set true");
+        "gate.policy = learnable from an alpha of 0 or 1, whose logit is infinite; expected "
+        "gate.alpha (and gate.attention_alpha) between");
+  }
+  const bool two_inputs = g.form != "self_gate" && g.form != "anchored";
+  if (s.model.gated_mlp && g.form != "glu" && g.form != "anchored") {
+    found.push_back(fmt::format(
+        "gate.form = {} with model.gated_mlp = true; expected glu (alpha = 1 of the matching unit "
+        "is vanilla) or anchored (alpha = 0 is)",
+        g.form));
+  }
+  if (s.model.arch == "resnet_bk" &&
+      (two_inputs || g.pre_norm || g.gate_norm || g.post_norm || g.attention)) {
+    found.push_back(
+        "a gate in the experts of a resnet_bk; expected gate.form = self_gate or anchored, no "
+        "norms and no gate on attention");
+  }
+}
+
+}  // namespace
+
+std::vector<std::string> contradictions(const Settings& s) {
+  std::vector<std::string> found;
+  check_heads(s.model, found);
+  check_architecture(s, found);
+  check_gate(s, found);
+  if (s.model.n_positions > 0 && s.model.n_positions < s.data.sequence_length) {
+    found.push_back(fmt::format("data.sequence_length = {} exceeds model.n_positions = {}",
+                                s.data.sequence_length, s.model.n_positions));
   }
   if (s.schedule.warmup_steps > s.train.steps) {
     found.push_back(fmt::format("schedule.warmup_steps = {} exceeds train.steps = {}",

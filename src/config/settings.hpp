@@ -11,31 +11,63 @@ namespace pg::config {
 /// Shape of the network. Names as in the field's papers and libraries.
 struct ModelSettings {
   std::string arch = "nano";
-  std::int64_t n_layers = 4;
+  std::int64_t n_layers = 4;  ///< of the encoder and of the decoder each, where there are both
   std::int64_t d_model = 64;
   std::int64_t n_heads = 4;
+  std::int64_t n_kv_heads = 0;
+  std::int64_t d_head = 0;
   std::int64_t d_ff = 128;
+  std::string activation = "gelu";
+  bool gated_mlp = false;
   std::string positions = "rope";
   double rope_theta = 10000;
   bool causal = true;
   bool tied_embeddings = true;
+  std::int64_t vocab_size = 0;
+  std::int64_t n_positions = 0;
   double norm_eps = 1e-6;
   double init_std = 0.02;
   double dropout = 0;
-  /// d_ff, or what 0 stands for: 4 d_model.
+  std::int64_t n_experts = 4;
+  std::string router = "probability";
+  std::string resolvent_gradient = "exact";
+  bool activation_checkpointing = false;
+
+  // What the zeros stand for.
   [[nodiscard]] std::int64_t mlp_width() const { return d_ff > 0 ? d_ff : 4 * d_model; }
+  [[nodiscard]] std::int64_t head_size() const { return d_head > 0 ? d_head : d_model / n_heads; }
+  [[nodiscard]] std::int64_t kv_heads() const { return n_kv_heads > 0 ? n_kv_heads : n_heads; }
+  [[nodiscard]] bool has_encoder() const { return arch == "t5" || arch == "vaswani"; }
 };
 
+/// The paGating unit in the MLP, and how its alpha moves.
 struct GateSettings {
-  std::string unit = "gelu";
+  std::string unit = "vanilla";
   std::string form = "self_gate";
   double alpha = 0.5;
+  std::string function = "normal_cdf";
+  bool gate_norm = false;
+  bool pre_norm = false;
+  bool post_norm = false;
+  bool attention = false;
+  double attention_alpha = 0.5;
+  std::string policy = "fixed";
+  double alpha_start = 1;
+  double alpha_end = 0;
+  double alpha_ramp = 1;
+  double alpha_scale = 1;
+  double alpha_temperature = 1;
+
+  [[nodiscard]] bool is_vanilla() const { return unit == "vanilla"; }
 };
 
 struct DataSettings {
   std::string corpus = "synthetic";
   double held_out = 0.1;
   std::int64_t sequence_length = 256;
+  std::string objective = "next_token";
+  double noise_density = 0.15;
+  double noise_span = 3;
   std::int64_t synthetic_symbols = 32;
   std::int64_t synthetic_length = 1000000;
   std::uint64_t synthetic_seed = 1;
@@ -48,6 +80,7 @@ struct OptimizerSettings {
   double eps = 1e-8;
   double weight_decay = 0.01;
   double clip = 1.0;
+  std::string decays = "all";
 };
 
 struct ScheduleSettings {
@@ -60,6 +93,8 @@ struct TrainSettings {
   std::int64_t steps = 5000;
   std::int64_t batch = 64;
   std::int64_t chunk = 8;
+  double label_smoothing = 0;
+  std::string precision = "float32";
   std::string reproducible = "strict";
   std::uint64_t seed = 42;
 };

@@ -31,7 +31,7 @@ Settings read_settings(const std::string& yaml);
 /// (path, value) of every setting of a trial, one spelling per value.
 std::vector<std::pair<std::string, std::string>> setting_values(const Settings& settings);
 
-/// Settings that change nothing in this trial: form and alpha of a gelu.
+/// Settings that change nothing in this trial: form and alpha of a vanilla MLP.
 std::vector<std::string> unused_paths(const Settings& settings);
 
 /// Lines "path: this, not that" for every value in which the two studies differ, but for those of

@@ -21,6 +21,7 @@ void fill(at::Tensor values, const ParameterSpec& spec, std::uint64_t seed) {
     switch (spec.init.kind) {
       case Init::Kind::ones: out[i] = 1; break;
       case Init::Kind::zeros: out[i] = 0; break;
+      case Init::Kind::constant: out[i] = spec.init.scale; break;
       case Init::Kind::normal: out[i] = spec.init.scale * stream.normal(index); break;
       case Init::Kind::uniform: out[i] = spec.init.scale * (2 * stream.uniform(index) - 1); break;
     }

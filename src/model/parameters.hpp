@@ -1,5 +1,3 @@
-// model: networks built from ops; a network is a list of named tensors and a pure function of them.
-// May know ops, config and base.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -12,12 +10,14 @@ namespace pg::model {
 
 /// How a tensor starts. Every element is a function of (seed, tensor name, element) alone.
 struct Init {
-  enum class Kind { ones, zeros, normal, uniform };
+  enum class Kind { ones, zeros, constant, normal, uniform };
   Kind kind = Kind::ones;
-  double scale = 1;  ///< standard deviation, or half width of the uniform interval
+  double scale = 1;  ///< the constant, standard deviation, or half width of the uniform interval
 
   static Init ones() { return {}; }
   static Init zeros() { return {Kind::zeros, 0}; }
+  static Init constant(double value) { return {Kind::constant, value}; }
+  static Init uniform(double half_width) { return {Kind::uniform, half_width}; }
   static Init normal(double std) { return {Kind::normal, std}; }
   /// U(-1/sqrt(n_in), 1/sqrt(n_in)): what torch.nn.Linear does by default.
   static Init linear(std::int64_t n_in);
@@ -27,6 +27,7 @@ struct ParameterSpec {
   std::string name;
   std::vector<std::int64_t> shape;
   Init init;
+  bool decays = true;  ///< whether weight decay may act on it at all
   [[nodiscard]] std::int64_t n_elements() const;
 };
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 
@@ -112,6 +113,40 @@ void attention(const at::Tensor& qkv_bt3d, std::int64_t n_heads, const std::opti
   }
 }
 
+void multi_head_attention(const at::Tensor& q_btd, const at::Tensor& k_bud, const at::Tensor& v_bud,
+                          const AttentionSpec& spec) {
+  const char* op = "attention";
+  same_kind(op, q_btd, k_bud);
+  same_kind(op, q_btd, v_bud);
+  const auto found = [&] {
+    return fmt::format("q {}, k {}, v {} and {} heads", describe(q_btd), describe(k_bud),
+                       describe(v_bud), spec.n_heads);
+  };
+  const bool shaped = q_btd.dim() == 3 && k_bud.dim() == 3 && k_bud.sizes() == v_bud.sizes() &&
+                      q_btd.size(0) == k_bud.size(0) && spec.n_heads >= 1 &&
+                      q_btd.size(2) % spec.n_heads == 0 && q_btd.size(2) > 0 && k_bud.size(2) > 0 &&
+                      q_btd.size(2) % k_bud.size(2) == 0 &&
+                      k_bud.size(2) % (q_btd.size(2) / spec.n_heads) == 0;
+  if (!shaped) {
+    refuse(op, found(),
+           "q (b, t, n_heads d_head), k and v (b, u, n_kv_heads d_head), n_heads a multiple of "
+           "n_kv_heads");
+  }
+  const auto t = q_btd.size(1);
+  const auto u = k_bud.size(1);
+  dropout_site(op, spec.dropout, q_btd.size(0), spec.n_heads * t * u);
+  if (spec.bias_htu.defined() && (spec.bias_htu.sizes() != at::IntArrayRef({spec.n_heads, t, u}) ||
+                                  spec.bias_htu.scalar_type() != q_btd.scalar_type())) {
+    refuse(op, found() + " and a bias " + describe(spec.bias_htu), "a bias (n_heads, t, u)");
+  }
+  if (spec.causal && t != u) refuse(op, found(), "t = u where attention is causal");
+  if (spec.rope && (spec.rope->cos.size(0) < std::max(t, u) ||
+                    2 * spec.rope->cos.size(1) != q_btd.size(2) / spec.n_heads)) {
+    refuse(op, found() + " and rotary tables " + describe(spec.rope->cos),
+           "tables (t or more, d_head / 2)");
+  }
+}
+
 void gate(const at::Tensor& h) {
   same_kind("gate", h, h);
 }
@@ -122,6 +157,13 @@ void resolvent(const at::Tensor& v_bt, bool causal, ResolventGradient gradient) 
   if (v_bt.dim() != 2) refuse(op, describe(v_bt), "v (b, t)");
   if (causal && gradient != ResolventGradient::exact) {
     refuse(op, "upstream_hybrid in the causal form", "that gradient for the bidirectional form");
+  }
+}
+
+void gate(const at::Tensor& x, const at::Tensor& h) {
+  same_kind("gate", x, h);
+  if (x.sizes() != h.sizes()) {
+    refuse("gate", describe(x) + " and " + describe(h), "two tensors of one shape");
   }
 }
 

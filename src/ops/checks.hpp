@@ -14,7 +14,10 @@ void layer_norm(const at::Tensor& x, const at::Tensor& scale, const at::Tensor& 
 void dropout(const at::Tensor& x, const DropoutSite& site);
 void attention(const at::Tensor& qkv_bt3d, std::int64_t n_heads, const std::optional<Rope>& rope,
                const std::optional<DropoutSite>& dropout);
+void multi_head_attention(const at::Tensor& q_btd, const at::Tensor& k_bud, const at::Tensor& v_bud,
+                          const AttentionSpec& spec);
 void gate(const at::Tensor& h);
+void gate(const at::Tensor& x, const at::Tensor& h);
 void resolvent(const at::Tensor& v_bt, bool causal, ResolventGradient gradient);
 void cross_entropy_sum(const at::Tensor& logits_nv, const at::Tensor& targets_n);
 /// A contiguous one-dimensional float32 tensor on the CPU, of length `length` if that is not -1.

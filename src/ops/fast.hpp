@@ -21,6 +21,7 @@ at::Tensor dropout(const at::Tensor& x, const DropoutSite& site);
 at::Tensor attention(const at::Tensor& qkv_bt3d, std::int64_t n_heads, bool causal,
                      const std::optional<Rope>& rope, const std::optional<DropoutSite>& dropout);
 at::Tensor gate(const at::Tensor& h, const GateSpec& spec);
+at::Tensor gate(const at::Tensor& x, const at::Tensor& h, const GateSpec& spec);
 at::Tensor resolvent(const at::Tensor& v_bt, bool causal, ResolventGradient gradient);
 at::Tensor cross_entropy_sum(const at::Tensor& logits_nv, const at::Tensor& targets_n);
 

@@ -15,6 +15,21 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const std::optional<
   return fast::applies(x) ? fast::linear(x, w, bias) : reference::linear(x, w, bias);
 }
 
+at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const std::optional<at::Tensor>& bias,
+                  Precision precision) {
+  if (precision == Precision::float32) return linear(x, w, bias);
+  checks::linear(x, w, bias);
+  const at::ScalarType type = precision == Precision::bfloat16 ? at::kBFloat16 : at::kHalf;
+  if (!x.is_cpu()) {
+    const at::Tensor y = at::matmul(x.to(type), w.to(type).t());
+    return (bias ? y + bias->to(type) : y).to(x.scalar_type());
+  }
+  // A product of two rounded factors is exact in float32, so this is the sum in float32.
+  const auto rounded = [&](const at::Tensor& a) { return a.to(type).to(x.scalar_type()); };
+  return rounded(
+      linear(rounded(x), rounded(w), bias ? std::optional(rounded(*bias)) : std::nullopt));
+}
+
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& scale, double eps) {
   checks::rms_norm(x, scale, eps);
   return fast::applies(x) ? fast::rms_norm(x, scale, eps) : reference::rms_norm(x, scale, eps);
@@ -67,6 +82,31 @@ at::Tensor attention(const at::Tensor& qkv_bt3d, std::int64_t n_heads, bool caus
                                  : reference::attention(qkv_bt3d, n_heads, causal, rope, active);
 }
 
+at::Tensor multi_head_attention(const at::Tensor& q_btd, const at::Tensor& k_bud,
+                                const at::Tensor& v_bud, const AttentionSpec& spec) {
+  checks::multi_head_attention(q_btd, k_bud, v_bud, spec);
+  const auto b = q_btd.size(0);
+  const auto d = q_btd.size(2);
+  const auto d_head = d / spec.n_heads;
+  // Each head of k and v once for every head of q that it serves.
+  const auto repeat = [&](const at::Tensor& x_bud) {
+    if (x_bud.size(2) == d) return x_bud;
+    const auto u = x_bud.size(1);
+    const auto n_kv_heads = x_bud.size(2) / d_head;
+    return x_bud.view({b, u, n_kv_heads, 1, d_head})
+        .expand({b, u, n_kv_heads, spec.n_heads / n_kv_heads, d_head})
+        .reshape({b, u, d});
+  };
+  const at::Tensor k = repeat(k_bud);
+  const at::Tensor v = repeat(v_bud);
+  const bool usual_scale = spec.scale == 1 / std::sqrt(static_cast<double>(d_head));
+  if (fast::applies(q_btd) && usual_scale && !spec.bias_htu.defined() &&
+      q_btd.size(1) == k.size(1)) {
+    return attention(at::cat({q_btd, k, v}, 2), spec.n_heads, spec.causal, spec.rope, spec.dropout);
+  }
+  return reference::multi_head_attention(q_btd, k, v, spec);
+}
+
 at::Tensor gate(const at::Tensor& h, const GateSpec& spec) {
   checks::gate(h);
   return fast::applies(h) ? fast::gate(h, spec) : reference::gate(h, spec);
@@ -78,10 +118,24 @@ at::Tensor resolvent(const at::Tensor& v_bt, bool causal, ResolventGradient grad
                              : reference::resolvent(v_bt, causal, gradient);
 }
 
-at::Tensor cross_entropy_sum(const at::Tensor& logits_nv, const at::Tensor& targets_n) {
+at::Tensor gate(const at::Tensor& x, const at::Tensor& h, const GateSpec& spec) {
+  checks::gate(x, h);
+  return fast::applies(h) ? fast::gate(x, h, spec) : reference::gate(x, h, spec);
+}
+
+at::Tensor gate_function(const at::Tensor& h, GateFunction f) {
+  return gate(at::ones_like(h), h, GateSpec::activation(f));
+}
+
+at::Tensor cross_entropy_sum(const at::Tensor& logits_nv, const at::Tensor& targets_n,
+                             double smoothing) {
   checks::cross_entropy_sum(logits_nv, targets_n);
-  return fast::applies(logits_nv) ? fast::cross_entropy_sum(logits_nv, targets_n)
-                                  : reference::cross_entropy_sum(logits_nv, targets_n);
+  const at::Tensor sum = fast::applies(logits_nv)
+                             ? fast::cross_entropy_sum(logits_nv, targets_n)
+                             : reference::cross_entropy_sum(logits_nv, targets_n);
+  if (smoothing == 0) return sum;
+  const at::Tensor all = -at::log_softmax(logits_nv, -1, at::kDouble).sum();
+  return (1 - smoothing) * sum + smoothing / static_cast<double>(logits_nv.size(1)) * all;
 }
 
 }  // namespace pg::ops

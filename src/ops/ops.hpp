@@ -15,6 +15,14 @@ namespace pg::ops {
 at::Tensor linear(const at::Tensor& x, const at::Tensor& w,
                   const std::optional<at::Tensor>& bias = std::nullopt);
 
+enum class Precision { float32, bfloat16, float16 };
+
+/// The same with x, w, bias, y and all their gradients rounded to `precision`, and sums in float32:
+/// what automatic mixed precision computes. Elsewhere than on a CPU the device's own half-precision
+/// product. float32 is linear() itself, whatever the tensors' type.
+at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const std::optional<at::Tensor>& bias,
+                  Precision precision);
+
 /// y = x / sqrt(mean(x^2, last) + eps) * scale.  x (..., d), scale (d).
 /// Zhang & Sennrich, "Root mean square layer normalization", 2019.
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& scale, double eps);
@@ -57,8 +65,32 @@ at::Tensor attention(const at::Tensor& qkv_bt3d, std::int64_t n_heads, bool caus
                      const std::optional<Rope>& rope,
                      const std::optional<DropoutSite>& dropout = std::nullopt);
 
-/// The gate unit of `spec`, elementwise.
+/// How one sequence attends to another, or to itself.
+struct AttentionSpec {
+  std::int64_t n_heads = 1;
+  bool causal = false;       ///< position i sees 0..i only
+  double scale = 1;          ///< of the scores; 1 / sqrt(d_head) in most models, 1 in T5
+  std::optional<Rope> rope;  ///< rotates q and k; at least as long as both
+  at::Tensor bias_htu;       ///< added to the scores (n_heads, t, u), or undefined
+  DropoutSite dropout;       ///< of the probabilities, as of a tensor (b, n_heads, t, u)
+};
+
+/// softmax(scale q k^T + bias) v, all heads of all sequences. q (b, t, n_heads d_head),
+/// k and v (b, u, n_kv_heads d_head) with n_heads a multiple of n_kv_heads: each head of k and v
+/// serves a run of heads of q (Ainslie et al., "GQA", 2023) -> (b, t, n_heads d_head).
+/// Self-attention with the usual scale and without a bias has a fast path; the rest builds (t, u).
+at::Tensor multi_head_attention(const at::Tensor& q_btd, const at::Tensor& k_bud,
+                                const at::Tensor& v_bud, const AttentionSpec& spec);
+
+/// The gate of `spec`, elementwise: h [alpha g(h) + (1 - alpha) b(h)].
 at::Tensor gate(const at::Tensor& h, const GateSpec& spec);
+
+/// The same as a linear unit: x [alpha g(h) + (1 - alpha) b(h)], x and h of one shape.
+/// Dauphin et al., 2017; Shazeer, "GLU variants improve transformer", 2020, at alpha = 1.
+at::Tensor gate(const at::Tensor& x, const at::Tensor& h, const GateSpec& spec);
+
+/// f(h), elementwise.
+at::Tensor gate_function(const at::Tensor& h, GateFunction f);
 
 /// What resolvent() hands back for dL/dv.
 enum class ResolventGradient {
@@ -82,7 +114,10 @@ at::Tensor resolvent(const at::Tensor& v_bt, bool causal,
 
 /// Sum over rows of -log softmax(logits)[target], accumulated in float64 and in row order.
 /// logits (n, v), targets (n) int64 -> float64 scalar. Targets outside [0, v) throw InternalError.
-at::Tensor cross_entropy_sum(const at::Tensor& logits_nv, const at::Tensor& targets_n);
+/// With `smoothing` e the target has probability 1 - e and e is spread evenly over all v (Szegedy
+/// et al., 2016; as in torch).
+at::Tensor cross_entropy_sum(const at::Tensor& logits_nv, const at::Tensor& targets_n,
+                             double smoothing = 0);
 
 struct AdamWSettings {
   double lr, beta1, beta2, eps, weight_decay;

@@ -6,6 +6,7 @@
 #include <numbers>
 #include <vector>
 
+#include "base/error.hpp"
 #include "ops/dropout.hpp"
 
 namespace pg::ops::reference {
@@ -13,6 +14,29 @@ namespace {
 
 at::Tensor phi(const at::Tensor& h) {
   return 0.5 * (1.0 + at::erf(h * (1.0 / std::numbers::sqrt2)));
+}
+
+at::Tensor phi_tanh(const at::Tensor& h) {
+  const double root = std::sqrt(2 / std::numbers::pi);
+  return 0.5 * (1.0 + at::tanh(root * (h + 0.044715 * h * h * h)));
+}
+
+at::Tensor function(const at::Tensor& h, GateFunction f) {
+  switch (f) {
+    case GateFunction::one: return at::ones_like(h);
+    case GateFunction::identity: return h;
+    case GateFunction::step: return at::gt(h, 0).to(h.scalar_type());
+    case GateFunction::sigmoid: return at::sigmoid(h);
+    case GateFunction::tanh: return at::tanh(h);
+    case GateFunction::relu: return at::relu(h);
+    case GateFunction::normal_cdf: return phi(h);
+    case GateFunction::normal_cdf_tanh: return phi_tanh(h);
+    case GateFunction::gelu: return h * phi(h);
+    case GateFunction::gelu_tanh: return h * phi_tanh(h);
+    case GateFunction::silu: return h * at::sigmoid(h);
+    case GateFunction::mish: return h * at::tanh(at::softplus(h));
+  }
+  throw InternalError({"an unknown gate function", "", ""});
 }
 
 /// Rotates the pairs (i, i + d_head/2) of x (b, heads, t, d_head).
@@ -156,42 +180,48 @@ at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& scale, double eps) {
 
 at::Tensor attention(const at::Tensor& qkv_bt3d, std::int64_t n_heads, bool causal,
                      const std::optional<Rope>& rope, const std::optional<DropoutSite>& dropout) {
-  const auto b = qkv_bt3d.size(0);
-  const auto t = qkv_bt3d.size(1);
-  const auto d = qkv_bt3d.size(2) / 3;
-  const auto heads = qkv_bt3d.reshape({b, t, 3, n_heads, d / n_heads}).permute({2, 0, 3, 1, 4});
-  at::Tensor q_bhtk = heads[0];
-  at::Tensor k_bhtk = heads[1];
-  if (rope) {
-    q_bhtk = rotate(q_bhtk, *rope);
-    k_bhtk = rotate(k_bhtk, *rope);
+  const auto qkv = qkv_bt3d.chunk(3, 2);
+  AttentionSpec spec;
+  spec.n_heads = n_heads;
+  spec.causal = causal;
+  spec.scale = 1.0 / std::sqrt(static_cast<double>(qkv[0].size(2) / n_heads));
+  spec.rope = rope;
+  if (dropout) spec.dropout = *dropout;
+  return reference::multi_head_attention(qkv[0], qkv[1], qkv[2], spec);
+}
+
+at::Tensor multi_head_attention(const at::Tensor& q_btd, const at::Tensor& k_bud,
+                                const at::Tensor& v_bud, const AttentionSpec& spec) {
+  const auto heads = [&](const at::Tensor& x_btd) {
+    return x_btd.reshape({x_btd.size(0), x_btd.size(1), spec.n_heads, -1}).transpose(1, 2);
+  };
+  at::Tensor q_bhtk = heads(q_btd);
+  at::Tensor k_bhuk = heads(k_bud);
+  if (spec.rope) {
+    q_bhtk = rotate(q_bhtk, *spec.rope);
+    k_bhuk = rotate(k_bhuk, *spec.rope);
   }
-  const double temperature = 1.0 / std::sqrt(static_cast<double>(d / n_heads));
-  at::Tensor scores_bhtt = at::matmul(q_bhtk, k_bhtk.transpose(-2, -1)) * temperature;
-  if (causal) {
-    const at::Tensor future = at::ones({t, t}, qkv_bt3d.options().dtype(at::kBool)).triu(1);
-    scores_bhtt = scores_bhtt.masked_fill(future, -std::numeric_limits<double>::infinity());
+  at::Tensor scores_bhtu = at::matmul(q_bhtk, k_bhuk.transpose(-2, -1)) * spec.scale;
+  if (spec.bias_htu.defined()) scores_bhtu = scores_bhtu + spec.bias_htu;
+  if (spec.causal) {
+    const at::Tensor future =
+        at::ones({q_btd.size(1), k_bud.size(1)}, q_btd.options().dtype(at::kBool)).triu(1);
+    scores_bhtu = scores_bhtu.masked_fill(future, -std::numeric_limits<double>::infinity());
   }
-  at::Tensor p_bhtt = at::softmax(scores_bhtt, -1);
-  if (dropout) p_bhtt = reference::dropout(p_bhtt, *dropout);
-  const at::Tensor mixed_bhtk = at::matmul(p_bhtt, heads[2]);
-  return mixed_bhtk.transpose(1, 2).reshape({b, t, d});
+  at::Tensor p_bhtu = at::softmax(scores_bhtu, -1);
+  if (spec.dropout.p > 0) p_bhtu = reference::dropout(p_bhtu, spec.dropout);
+  const at::Tensor mixed_bhtk = at::matmul(p_bhtu, heads(v_bud));
+  return mixed_bhtk.transpose(1, 2).reshape(q_btd.sizes());
 }
 
 at::Tensor gate(const at::Tensor& h, const GateSpec& spec) {
-  const bool anchored = spec.form == GateForm::anchored;
-  if (spec.unit == GateUnit::gelu || (anchored && spec.alpha == 0)) return h * phi(h);
-  at::Tensor g;
-  switch (spec.unit) {
-    case GateUnit::paglu:
-    case GateUnit::pasilu: g = at::sigmoid(h); break;
-    case GateUnit::pagelu: g = h * phi(h); break;
-    default: g = at::relu(h); break;
-  }
-  const double rest = 1.0 - spec.alpha;
-  if (anchored) return h * (spec.alpha * g + rest * phi(h));
-  if (spec.unit == GateUnit::pasilu) return h * (spec.alpha * g + rest * h);
-  return h * (spec.alpha * g + rest);
+  return reference::gate(h, h, spec);
+}
+
+at::Tensor gate(const at::Tensor& x, const at::Tensor& h, const GateSpec& spec) {
+  const at::Tensor b = function(h, spec.base);
+  if (spec.alpha == 0) return x * b;
+  return x * (spec.alpha * function(h, spec.gate) + (1 - spec.alpha) * b);
 }
 
 at::Tensor resolvent(const at::Tensor& v_bt, bool causal, ResolventGradient gradient) {

@@ -14,7 +14,11 @@ at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& scale, const at::Te
 at::Tensor dropout(const at::Tensor& x, const DropoutSite& site);
 at::Tensor attention(const at::Tensor& qkv_bt3d, std::int64_t n_heads, bool causal,
                      const std::optional<Rope>& rope, const std::optional<DropoutSite>& dropout);
+/// Heads of k and v as many as of q.
+at::Tensor multi_head_attention(const at::Tensor& q_btd, const at::Tensor& k_bud,
+                                const at::Tensor& v_bud, const AttentionSpec& spec);
 at::Tensor gate(const at::Tensor& h, const GateSpec& spec);
+at::Tensor gate(const at::Tensor& x, const at::Tensor& h, const GateSpec& spec);
 at::Tensor resolvent(const at::Tensor& v_bt, bool causal, ResolventGradient gradient);
 at::Tensor cross_entropy_sum(const at::Tensor& logits_nv, const at::Tensor& targets_n);
 void adamw_step(at::Tensor& parameter, at::Tensor& moment1, at::Tensor& moment2,

@@ -114,6 +114,23 @@ HWY_INLINE Vec sigmoid(Vec x) {
   return hn::Div(one, hn::Add(one, exp(hn::Neg(x))));
 }
 
+/// Within a few units in the last place everywhere: a polynomial near zero, where 2 sigmoid(2 x) -
+/// 1 would cancel.
+HWY_INLINE Vec tanh(Vec x) {
+  const Vec one = set(1.0F);
+  const Vec a = hn::Abs(x);
+  const Vec e = exp(hn::Mul(a, set(-2.0F)));
+  const Vec far = hn::Div(hn::Sub(one, e), hn::Add(one, e));
+  const Vec square = hn::Mul(x, x);
+  // Cephes' tanhf: minimax of (tanh(x) / x - 1) / x^2 for |x| < 0.625.
+  const Vec near = hn::MulAdd(
+      hn::Mul(polynomial(square, {-3.33332819422e-1F, 1.33314422036e-1F, -5.37397155531e-2F,
+                                  2.06390887954e-2F, -5.70498872745e-3F}),
+              square),
+      a, a);
+  return hn::CopySign(hn::IfThenElse(hn::Lt(a, set(0.625F)), near, far), x);
+}
+
 /// Distribution function and density of the standard normal.
 struct Normal {
   Vec cdf;

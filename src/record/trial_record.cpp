@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
@@ -108,6 +109,7 @@ void write_trial(const std::filesystem::path& file, const TrialRecord& record) {
     out.attribute("corpus_sha256", record.corpus_sha256);
     visit_series(record, [&](const char* name, const auto& values) { out.dataset(name, values); });
     visit_events(record, [&](const char* name, const auto& values) { out.dataset(name, values); });
+    out.dataset("gates/alpha", record.alpha);
     out.close();
   }
   (void)read_trial(pending.path());  // what cannot be read back must not replace anything
@@ -146,10 +148,12 @@ TrialRecord read_trial(const std::filesystem::path& file) {
   if (version >= 3) {
     visit_events(record, [&](const char* name, auto& values) { read_into(in, name, values); });
   }
+  if (version >= 4) read_into(in, "gates/alpha", record.alpha);
   const std::size_t steps = record.train_step.size();
   if (record.train_loss.size() != steps || record.grad_norm.size() != steps ||
       record.lr.size() != steps || record.val_loss.size() != record.val_step.size() ||
       record.event_kind.size() != record.event_step.size() ||
+      record.alpha.size() % std::max<std::size_t>(1, record.val_step.size()) != 0 ||
       record.event_target.size() != record.event_step.size()) {
     throw_data(file.string() + ": its time series differ in length", "one value per step",
                "run the study again");

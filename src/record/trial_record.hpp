@@ -62,6 +62,9 @@ struct TrialRecord {
   std::vector<double> lr;
   std::vector<std::int64_t> val_step;
   std::vector<double> val_loss;  ///< mean over the fixed validation set
+  /// Mixing parameters of the gates at each validation, one row after another: of each block's MLP,
+  /// then, where attention is gated, of each block's attention. Empty without gates.
+  std::vector<double> alpha;
 
   /// What was done about anomalies, in order: at which step (1-based), what (EventKind), and the
   /// step of the generation that the trial went back to (0 for a skip).
@@ -70,7 +73,7 @@ struct TrialRecord {
   std::vector<std::int64_t> event_target;
 };
 
-inline constexpr std::int64_t kTrialFormatVersion = 3;
+inline constexpr std::int64_t kTrialFormatVersion = 4;
 
 /// Writes metrics.h5 aside, re-reads it, renames it into place; then the trial counts. IoError.
 void write_trial(const std::filesystem::path& file, const TrialRecord& record);

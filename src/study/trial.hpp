@@ -24,7 +24,7 @@ Trial make_trial(const config::Study& study, const std::string& stage,
                  const std::vector<std::string>& values);
 
 /// The full product of the axes, in the order of the study; one trial when nothing varies. Of
-/// trials that differ in unused settings only (alpha of a gelu) the first is taken.
+/// trials that differ in unused settings only (alpha of vanilla) the first is taken.
 std::vector<Trial> grid_trials(const config::Study& study);
 
 /// Position of an axis in study.axes, or -1.

@@ -21,13 +21,10 @@ std::string shape_of(const config::Settings& settings) {
 }  // namespace
 
 double forward_flops_per_token(const config::Settings& s, std::int64_t vocabulary) {
-  const auto d = static_cast<double>(s.model.d_model);
-  const auto f = static_cast<double>(s.model.mlp_width());
-  const auto t = static_cast<double>(s.data.sequence_length);
-  const auto layers = static_cast<double>(s.model.n_layers);
-  const double weights = layers * (4 * d * d + 2 * d * f) + static_cast<double>(vocabulary) * d;
-  const double visible = s.model.causal ? (t + 1) / 2 : t;
-  return 2 * weights + layers * 4 * d * visible;
+  const data::Objective objective = train::objective_of(s);
+  return train::network_of(s, vocabulary)
+             .forward_flops(objective.n_targets(), objective.n_encoder()) /
+         static_cast<double>(objective.n_targets());
 }
 
 scheduler::Work work_of(const config::Settings& s, const data::Corpus& corpus) {
@@ -42,7 +39,7 @@ scheduler::Work work_of(const config::Settings& s, const data::Corpus& corpus) {
     work.eval_chunks = train::validations_in(s) * ((n_windows + s.train.chunk - 1) / s.train.chunk);
   }
   work.chunk_flops = 3 * forward_flops_per_token(s, corpus.vocabulary()) *
-                     static_cast<double>(s.train.chunk * s.data.sequence_length);
+                     static_cast<double>(s.train.chunk * train::objective_of(s).n_targets());
   work.shape = shape_of(s);
   work.gradient_bytes =
       train::count_parameters(s, corpus.vocabulary()) * static_cast<std::int64_t>(sizeof(float));

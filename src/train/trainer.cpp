@@ -10,6 +10,7 @@
 #include <tuple>
 #include <vector>
 
+#include "base/error.hpp"
 #include "base/text.hpp"
 #include "config/study.hpp"
 #include "data/sampler.hpp"
@@ -75,21 +76,74 @@ const data::Corpus& long_enough(const data::Corpus& corpus, const config::Settin
   return corpus;
 }
 
+void note_event(record::TrialRecord& record, std::int64_t step, record::EventKind kind,
+                std::int64_t target) {
+  record.event_step.push_back(step + 1);
+  record.event_kind.push_back(static_cast<std::int64_t>(kind));
+  record.event_target.push_back(target);
+}
+
+/// Neighbouring tensors that weight decay treats alike are updated together.
+std::vector<Trainer::DecayRun> decay_runs(const std::vector<model::ParameterSpec>& specs,
+                                          const std::string& decays) {
+  std::vector<Trainer::DecayRun> runs;
+  std::int64_t offset = 0;
+  for (const model::ParameterSpec& spec : specs) {
+    const bool here = spec.decays && (decays == "all" || spec.shape.size() >= 2);
+    if (runs.empty() || runs.back().decays != here) runs.push_back({offset, 0, here});
+    runs.back().length += spec.n_elements();
+    offset += spec.n_elements();
+  }
+  return runs;
+}
+
 }  // namespace
 
 void use_one_thread() {
   at::set_num_threads(1);  // sets OpenMP's count too, which oneDNN follows
 }
 
+static ops::Precision precision_of(const std::string& word) {
+  if (word == "bfloat16") return ops::Precision::bfloat16;
+  return word == "float16" ? ops::Precision::float16 : ops::Precision::float32;
+}
+
+data::Objective objective_of(const config::Settings& s) {
+  const config::DataSettings& d = s.data;
+  if (d.objective == "prefix") return data::Objective::prefix(d.sequence_length);
+  if (d.objective == "span_corruption") {
+    return data::Objective::span_corruption(d.sequence_length, d.noise_density, d.noise_span,
+                                            s.train.seed);
+  }
+  return data::Objective::next_token(d.sequence_length);
+}
+
+std::int64_t vocabulary_of(const config::Settings& s, std::int64_t corpus_vocabulary) {
+  const std::int64_t needed = corpus_vocabulary + objective_of(s).n_extra_tokens();
+  if (s.model.vocab_size == 0) return needed;
+  if (s.model.vocab_size < needed) {
+    throw_settings(fmt::format("model.vocab_size = {}, but the corpus has {} tokens and {} needs "
+                               "{} more",
+                               s.model.vocab_size, corpus_vocabulary, s.data.objective,
+                               needed - corpus_vocabulary),
+                   fmt::format("at least {}", needed), "model.vocab_size: 0 takes what is needed");
+  }
+  return s.model.vocab_size;
+}
+
+model::Network network_of(const config::Settings& s, std::int64_t corpus_vocabulary) {
+  return {s.model, s.gate, vocabulary_of(s, corpus_vocabulary), s.data.sequence_length};
+}
+
 std::int64_t tokens_in(const config::Settings& s) {
-  return s.train.steps * s.train.batch * s.data.sequence_length;
+  return s.train.steps * s.train.batch * objective_of(s).n_targets();
 }
 
 std::int64_t tokens_of_rank(const config::Settings& s, int rank, int team_size) {
   const ChunkRange range = chunks_of_rank(chunks_in_batch(s), rank, team_size);
   const std::int64_t slots = std::min(range.last * s.train.chunk, s.train.batch) -
                              std::min(range.first * s.train.chunk, s.train.batch);
-  return s.train.steps * slots * s.data.sequence_length;
+  return s.train.steps * slots * objective_of(s).n_targets();
 }
 
 std::int64_t chunks_in_batch(const config::Settings& s) {
@@ -103,9 +157,9 @@ std::int64_t validations_in(const config::Settings& s) {
 }
 
 std::int64_t count_parameters(const config::Settings& s, std::int64_t vocabulary) {
-  const model::Transformer model(s.model, s.gate, vocabulary, s.data.sequence_length);
+  const model::Network network = network_of(s, vocabulary);
   std::int64_t total = 0;
-  for (const auto& spec : model.parameter_specs()) total += spec.n_elements();
+  for (const auto& spec : network.parameter_specs()) total += spec.n_elements();
   return total;
 }
 
@@ -114,17 +168,22 @@ Trainer::Trainer(const config::Settings& s, const data::Corpus& corpus,
     : settings_(s),
       corpus_(long_enough(corpus, s)),
       team_(team),
-      model_(s.model, s.gate, corpus.vocabulary(), s.data.sequence_length),
+      objective_(objective_of(s)),
+      model_(network_of(s, corpus.vocabulary())),
+      alpha_policy_(s.gate, model_.n_blocks(), s.train.steps, s.schedule.warmup_steps),
       parameters_(model_.parameter_specs(), s.train.seed, at::kFloat, device),
+      decay_runs_(decay_runs(parameters_.specs(), s.optimizer.decays)),
       moment1_(at::zeros_like(parameters_.values())),
       moment2_(at::zeros_like(parameters_.values())),
       sampler_(static_cast<std::int64_t>(corpus.train.size()), s.data.sequence_length,
                s.train.seed),
-      reader_(corpus.train, s.data.sequence_length, device),
-      validation_(s, corpus, team, device),
-      batch_gradient_(team, chunks_in_batch(s), parameters_.gradients(),
-                      s.train.reproducible == "fast" ? BatchGradient::Order::any
-                                                     : BatchGradient::Order::tree) {}
+      reader_(corpus.train, corpus.vocabulary(), objective_, data::Objective::Split::train,
+              s.data.sequence_length, device),
+      validation_(s, objective_, corpus, team, device),
+      batch_gradient_(
+          team, chunks_in_batch(s), parameters_.gradients(),
+          s.train.reproducible == "fast" ? BatchGradient::Order::any : BatchGradient::Order::tree),
+      loss_scale_(s.train.precision == "float16" ? 65536 : 1) {}
 
 bool Trainer::run(const Observer& observer, record::TrialRecord& record, checkpoint::Store* store) {
   started_ = std::chrono::steady_clock::now();
@@ -146,7 +205,7 @@ bool Trainer::run(const Observer& observer, record::TrialRecord& record, checkpo
   }
   if (!train_from(summary.steps, observer, record, store)) return false;
 
-  summary.tokens = summary.steps * settings_.train.batch * settings_.data.sequence_length;
+  summary.tokens = summary.steps * settings_.train.batch * objective_.n_targets();
   summary.epochs = sampler_.epochs(summary.steps, settings_.train.batch);
   summary.clip_fraction = static_cast<double>(n_clipped_) /
                           static_cast<double>(std::max<std::int64_t>(1, summary.steps));
@@ -201,6 +260,8 @@ void Trainer::compute_chunks(std::int64_t step, const Observer& observer) {
   const std::int64_t chunk = settings_.train.chunk;
   const ChunkRange mine = batch_gradient_.my_chunks();
   std::vector<std::int64_t> positions;
+  model::PassOptions options = pass_options(step);
+  options.label_smoothing = settings_.train.label_smoothing;
   if (mine.first == mine.last) tick(step, observer);
   for (std::int64_t i = mine.first; i < mine.last; ++i) {
     {
@@ -210,16 +271,16 @@ void Trainer::compute_chunks(std::int64_t step, const Observer& observer) {
       for (std::int64_t slot = i * chunk; slot < last; ++slot) {
         positions.push_back(sampler_.position(step + data_shift_, slot, batch));
       }
-      const auto [inputs_bt, targets_bt] = reader_.read(positions);
+      const model::Example example =
+          reader_.read(positions, (step + data_shift_) * batch + i * chunk);
       batch_gradient_.begin_chunk();
-      const at::Tensor loss_sum =
-          model_.loss_sum(parameters_, inputs_bt, targets_bt,
-                          model::DropoutKey{settings_.train.seed, step, i * chunk});
-      loss_sum.backward();
+      options.dropout = model::DropoutKey{settings_.train.seed, step, i * chunk};
+      const at::Tensor loss_sum = model_.loss_sum(parameters_, example, options);
+      (loss_scale_ == 1 ? loss_sum : loss_sum * loss_scale_).backward();
       batch_gradient_.end_chunk(loss_sum.item<double>());
     }
     ++n_chunks_;
-    tokens_ += static_cast<std::int64_t>(positions.size()) * settings_.data.sequence_length;
+    tokens_ += static_cast<std::int64_t>(positions.size()) * objective_.n_targets();
     tick(step, observer);
   }
 }
@@ -230,19 +291,32 @@ Trainer::Outcome Trainer::update(std::int64_t step, const BatchGradient::Sum& su
   const Stopwatch watch(update_seconds_);
   const config::OptimizerSettings& o = settings_.optimizer;
   // The sums become the gradient and the loss of the mean by division by the number of targets.
-  const auto n_targets =
-      static_cast<double>(settings_.train.batch * settings_.data.sequence_length);
+  const auto n_targets = static_cast<double>(settings_.train.batch * objective_.n_targets());
   const double loss = sum.loss / n_targets;
-  const double grad_norm = sum.norm / n_targets;
+  const double grad_norm = sum.norm / (n_targets * loss_scale_);
+  if (overflowed(loss, grad_norm)) {
+    note_event(record, step, record::EventKind::skip, 0);
+    record.summary.steps = step + 1;
+    return Outcome::skipped;
+  }
   const auto what = anomaly_in(loss, grad_norm, settings_.anomaly.spike, record.train_loss);
   if (!what.empty()) return act_on_anomaly(step, what, record, store);
   n_skips_ = 0;
   const bool clipped = o.clip > 0 && grad_norm > o.clip;
   n_clipped_ += clipped ? 1 : 0;
-  const double scale = (clipped ? o.clip / grad_norm : 1.0) / n_targets;
+  const double scale = (clipped ? o.clip / grad_norm : 1.0) / (n_targets * loss_scale_);
   const double lr = learning_rate(o.lr, settings_.schedule, settings_.train.steps, step);
-  ops::adamw_step(parameters_.values(), moment1_, moment2_, sum.gradient, scale, step + 1,
-                  {lr, o.beta1, o.beta2, o.eps, o.weight_decay});
+  for (const DecayRun& run : decay_runs_) {
+    const auto part = [&](const at::Tensor& flat) {
+      return flat.narrow(0, run.offset, run.length);
+    };
+    at::Tensor values = part(parameters_.values());
+    at::Tensor moment1 = part(moment1_);
+    at::Tensor moment2 = part(moment2_);
+    ops::adamw_step(values, moment1, moment2, part(sum.gradient), scale, step + 1,
+                    {lr, o.beta1, o.beta2, o.eps, run.decays ? o.weight_decay : 0});
+  }
+  alpha_policy_.observe(step, loss, grad_norm);
   ++n_updates_;
   record.summary.steps = step + 1;
   record.train_step.push_back(step + 1);
@@ -252,25 +326,41 @@ Trainer::Outcome Trainer::update(std::int64_t step, const BatchGradient::Sum& su
   return Outcome::done;
 }
 
+model::PassOptions Trainer::pass_options(std::int64_t step) const {
+  model::PassOptions options;
+  options.alphas = alpha_policy_.at(step);
+  options.precision = precision_of(settings_.train.precision);
+  return options;
+}
+
+/// Dynamic loss scaling (Micikevicius et al., "Mixed precision training", 2018): the scale is a
+/// power of two, so that it changes no bit of a gradient that neither overflows nor underflows.
+bool Trainer::overflowed(double loss, double grad_norm) {
+  if (settings_.train.precision != "float16" || !std::isfinite(loss)) return false;
+  constexpr std::int64_t kGrowthSteps = 2000;
+  if (!std::isfinite(grad_norm) && loss_scale_ > 1) {
+    loss_scale_ /= 2;
+    n_good_steps_ = 0;
+    return true;
+  }
+  if (++n_good_steps_ % kGrowthSteps == 0) loss_scale_ *= 2;
+  return false;
+}
+
 /// A function of what every rank has alike, so all do the same; and of nothing that an interruption
 /// changes, so a trial that goes on from an older generation decides as it did before.
 Trainer::Outcome Trainer::act_on_anomaly(std::int64_t step, const std::string& what,
                                          record::TrialRecord& record, checkpoint::Store* store) {
-  const auto note = [&](record::EventKind kind, std::int64_t target) {
-    record.event_step.push_back(step + 1);
-    record.event_kind.push_back(static_cast<std::int64_t>(kind));
-    record.event_target.push_back(target);
-  };
   if (n_skips_ < settings_.anomaly.skips) {
     ++n_skips_;
-    note(record::EventKind::skip, 0);
+    note_event(record, step, record::EventKind::skip, 0);
     record.summary.steps = step + 1;
     return Outcome::skipped;
   }
   if (store != nullptr && n_rollbacks_ < settings_.anomaly.rollbacks) {
     if (const auto generation = store->go_back(step)) {
       const std::int64_t target = generation->content().step;
-      note(record::EventKind::rollback, target);
+      note_event(record, step, record::EventKind::rollback, target);
       // What was learnt on the way stays; the rest is as it was then.
       const std::int64_t n_rollbacks = n_rollbacks_ + 1;
       const std::int64_t shift = data_shift_ + step + 1 - target;
@@ -293,7 +383,9 @@ Trainer::Outcome Trainer::act_on_anomaly(std::int64_t step, const std::string& w
 /// The validation that is due after `step` steps, if any; false if the trial has diverged.
 bool Trainer::validate(std::int64_t step, const Observer& observer, record::TrialRecord& record) {
   if (!validate_after(step, settings_)) return true;
-  const double loss = validation_.loss(model_, parameters_, [&] { tick(step, observer); });
+  // The step after which this is has had the alphas of step - 1; the last has no next.
+  const model::PassOptions options = pass_options(step - 1);
+  const double loss = validation_.loss(model_, parameters_, options, [&] { tick(step, observer); });
   if (!std::isfinite(loss)) {
     record.summary.status = record::TrialStatus::diverged;
     record.summary.reason = fmt::format("non-finite validation loss at step {}", step);
@@ -301,7 +393,16 @@ bool Trainer::validate(std::int64_t step, const Observer& observer, record::Tria
   }
   record.val_step.push_back(step);
   record.val_loss.push_back(loss);
+  if (!settings_.gate.is_vanilla()) log_alphas(options, record);
   return true;
+}
+
+void Trainer::log_alphas(const model::PassOptions& options, record::TrialRecord& record) const {
+  const model::Alphas alphas = model_.alphas(parameters_, options);
+  record.alpha.insert(record.alpha.end(), alphas.mlp.begin(), alphas.mlp.end());
+  if (settings_.gate.attention) {
+    record.alpha.insert(record.alpha.end(), alphas.attention.begin(), alphas.attention.end());
+  }
 }
 
 void Trainer::measure() {

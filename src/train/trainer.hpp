@@ -12,9 +12,11 @@
 #include "comm/communicator.hpp"
 #include "config/settings.hpp"
 #include "data/corpus.hpp"
+#include "data/objective.hpp"
 #include "data/sampler.hpp"
+#include "model/alpha_policy.hpp"
+#include "model/network.hpp"
 #include "model/parameters.hpp"
-#include "model/transformer.hpp"
 #include "record/trial_record.hpp"
 #include "train/batch_gradient.hpp"
 #include "train/chunk_reader.hpp"
@@ -75,7 +77,17 @@ class Trainer {
   /// Of every parameter, in the order of the model.
   [[nodiscard]] std::vector<TensorHash> hashes() const;
 
+  /// A part of the flat buffer that weight decay acts on, or does not.
+  struct DecayRun {
+    std::int64_t offset;
+    std::int64_t length;
+    bool decays;
+  };
+
  private:
+  [[nodiscard]] model::PassOptions pass_options(std::int64_t step) const;
+  bool overflowed(double loss, double grad_norm);
+  void log_alphas(const model::PassOptions& options, record::TrialRecord& record) const;
   void restore(const checkpoint::Generation& generation, record::TrialRecord& record);
   void save(checkpoint::Store& store, const record::TrialRecord& record) const;
   [[nodiscard]] double seconds() const;
@@ -94,8 +106,11 @@ class Trainer {
   config::Settings settings_;
   const data::Corpus& corpus_;
   const comm::Communicator& team_;
-  model::Transformer model_;
+  data::Objective objective_;
+  model::Network model_;
+  model::AlphaPolicy alpha_policy_;
   model::ParameterSet parameters_;
+  std::vector<DecayRun> decay_runs_;
   at::Tensor moment1_;
   at::Tensor moment2_;
   data::Sampler sampler_;
@@ -112,6 +127,8 @@ class Trainer {
   double earlier_seconds_ = 0;  ///< of earlier launches
   std::chrono::steady_clock::time_point started_;
   std::int64_t n_clipped_ = 0;  ///< steps
+  double loss_scale_ = 1;       ///< of the gradients; above 1 with float16 only
+  std::int64_t n_good_steps_ = 0;
   double chunk_seconds_ = 0;
   double update_seconds_ = 0;
   std::int64_t n_chunks_ = 0;  ///< by this rank
@@ -119,7 +136,17 @@ class Trainer {
   Timing timing_;
 };
 
-/// Targets that a trial trains on: steps * batch * sequence_length.
+/// What the trial's model is to predict.
+data::Objective objective_of(const config::Settings& settings);
+
+/// Rows of the embedding over a corpus of `corpus_vocabulary` tokens. Throws InvalidInput
+/// (settings) where model.vocab_size is too small.
+std::int64_t vocabulary_of(const config::Settings& settings, std::int64_t corpus_vocabulary);
+
+/// The network that the settings describe over such a corpus; without parameters.
+model::Network network_of(const config::Settings& settings, std::int64_t corpus_vocabulary);
+
+/// Targets that a trial trains on: steps * batch * targets of a sequence.
 std::int64_t tokens_in(const config::Settings& settings);
 
 /// Of these, what one rank of a team trains on.

@@ -20,6 +20,7 @@ using checkpoint::Type;
 constexpr const char* kParameters = "parameters/";
 constexpr const char* kMoment1 = "moment1/";
 constexpr const char* kMoment2 = "moment2/";
+constexpr const char* kAlphaState = "alpha_policy";
 
 /// The series of a record, by the names they have in a generation.
 template <typename Record, typename Visit>
@@ -30,6 +31,7 @@ void for_each_series(Record& record, const Visit& visit) {
   visit("log/lr", Type::float64, record.lr);
   visit("log/val_step", Type::int64, record.val_step);
   visit("log/val_loss", Type::float64, record.val_loss);
+  visit("log/alpha", Type::float64, record.alpha);
   visit("events/step", Type::int64, record.event_step);
   visit("events/kind", Type::int64, record.event_kind);
   visit("events/target", Type::int64, record.event_target);
@@ -69,6 +71,8 @@ void Trainer::save(checkpoint::Store& store, const record::TrialRecord& record) 
                       {"data_shift", data_shift_},
                       {"n_skips", n_skips_},
                       {"n_rollbacks", n_rollbacks_},
+                      {"loss_scale", static_cast<std::int64_t>(loss_scale_)},
+                      {"n_good_steps", n_good_steps_},
                       {"elapsed_ms", std::llround(1e3 * seconds())}};
   std::vector<std::span<const std::byte>> data;
   // On the CPU these are the tensors themselves; the store copies its share before it returns.
@@ -88,6 +92,10 @@ void Trainer::save(checkpoint::Store& store, const record::TrialRecord& record) 
     content.arrays.push_back({name, type, {static_cast<std::int64_t>(series.size())}});
     data.push_back(std::as_bytes(std::span(series)));
   });
+  const std::vector<double> alpha_state = alpha_policy_.state();
+  content.arrays.push_back(
+      {kAlphaState, Type::float64, {static_cast<std::int64_t>(alpha_state.size())}});
+  data.push_back(std::as_bytes(std::span(alpha_state)));
   store.begin(content, data);
 }
 
@@ -142,6 +150,10 @@ void Trainer::restore(const checkpoint::Generation& generation, record::TrialRec
     series = checkpoint::as_seen_by_the_others([&] { return generation.values<Value>(name); });
   });
   record.summary.steps = content.step;
+  alpha_policy_.set_state(
+      checkpoint::as_seen_by_the_others([&] { return generation.values<double>(kAlphaState); }));
+  loss_scale_ = static_cast<double>(number("loss_scale"));
+  n_good_steps_ = number("n_good_steps");
   n_clipped_ = number("n_clipped");
   data_shift_ = number("data_shift");
   n_skips_ = number("n_skips");

@@ -4,6 +4,7 @@
 #include <span>
 
 #include "base/exact_sum.hpp"
+#include "data/sampler.hpp"
 #include "train/stopwatch.hpp"
 
 namespace pg::train {
@@ -13,22 +14,24 @@ bool validate_after(std::int64_t step, const config::Settings& s) {
   return left < s.eval.tail_steps ? left % s.eval.tail_interval == 0 : step % s.eval.interval == 0;
 }
 
-Validation::Validation(const config::Settings& settings, const data::Corpus& corpus,
-                       const comm::Communicator& team, at::Device device)
+Validation::Validation(const config::Settings& settings, const data::Objective& objective,
+                       const data::Corpus& corpus, const comm::Communicator& team,
+                       at::Device device)
     : team_(team),
-      reader_(corpus.validation, settings.data.sequence_length, device),
+      reader_(corpus.validation, corpus.vocabulary(), objective, data::Objective::Split::validation,
+              settings.data.sequence_length, device),
       positions_(data::validation_positions(static_cast<std::int64_t>(corpus.validation.size()),
                                             settings.data.sequence_length,
                                             settings.eval.sequences)),
       chunk_(settings.train.chunk),
-      sequence_length_(settings.data.sequence_length) {}
+      n_targets_(objective.n_targets()) {}
 
 std::int64_t Validation::n_chunks() const {
   return (static_cast<std::int64_t>(positions_.size()) + chunk_ - 1) / chunk_;
 }
 
-double Validation::loss(const model::Transformer& model, const model::ParameterSet& parameters,
-                        const std::function<void()>& tick) {
+double Validation::loss(const model::Network& model, const model::ParameterSet& parameters,
+                        const model::PassOptions& options, const std::function<void()>& tick) {
   const at::NoGradGuard no_grad;
   const auto n = static_cast<std::int64_t>(positions_.size());
   const std::int64_t first = n_chunks() * team_.rank() / team_.size();
@@ -40,15 +43,15 @@ double Validation::loss(const model::Transformer& model, const model::ParameterS
         std::span(positions_).subspan(static_cast<std::size_t>(i * chunk_), count);
     {
       const Stopwatch watch(seconds_);
-      const auto [inputs_bt, targets_bt] = reader_.read(positions);
-      sum.add(model.loss_sum(parameters, inputs_bt, targets_bt).item<double>());
+      const model::Example example = reader_.read(positions, i * chunk_);
+      sum.add(model.loss_sum(parameters, example, options).item<double>());
     }
     tick();
   }
   n_chunks_done_ += last - first;
   auto words = sum.words();
   team_.all_reduce(words);
-  return ExactSum::from_words(words).value() / static_cast<double>(n * sequence_length_);
+  return ExactSum::from_words(words).value() / static_cast<double>(n * n_targets_);
 }
 
 }  // namespace pg::train

@@ -7,8 +7,9 @@
 #include "comm/communicator.hpp"
 #include "config/settings.hpp"
 #include "data/corpus.hpp"
+#include "data/objective.hpp"
+#include "model/network.hpp"
 #include "model/parameters.hpp"
-#include "model/transformer.hpp"
 #include "train/chunk_reader.hpp"
 
 namespace pg::train {
@@ -21,12 +22,12 @@ bool validate_after(std::int64_t step, const config::Settings& settings);
 class Validation {
  public:
   /// Corpus and team must outlive this.
-  Validation(const config::Settings& settings, const data::Corpus& corpus,
-             const comm::Communicator& team, at::Device device);
+  Validation(const config::Settings& settings, const data::Objective& objective,
+             const data::Corpus& corpus, const comm::Communicator& team, at::Device device);
 
-  /// Nats per token, the same on every rank. Collective; `tick` is called after every chunk.
-  double loss(const model::Transformer& model, const model::ParameterSet& parameters,
-              const std::function<void()>& tick);
+  /// Nats per target, the same on every rank. Collective; `tick` is called after every chunk.
+  double loss(const model::Network& model, const model::ParameterSet& parameters,
+              const model::PassOptions& options, const std::function<void()>& tick);
 
   /// Chunks of one validation, over all ranks.
   [[nodiscard]] std::int64_t n_chunks() const;
@@ -39,7 +40,7 @@ class Validation {
   ChunkReader reader_;
   std::vector<std::int64_t> positions_;
   std::int64_t chunk_;
-  std::int64_t sequence_length_;
+  std::int64_t n_targets_;  ///< of a sequence
   std::int64_t n_chunks_done_ = 0;
   double seconds_ = 0;
 };

@@ -63,16 +63,34 @@ void compare(const char* name, int rounds, double flops, const std::function<voi
 
 /// The two namespaces under one face, for code that runs on either.
 struct Fast {
-  static constexpr auto linear = &ops::linear;
+  static at::Tensor linear(const at::Tensor& x, const at::Tensor& w,
+                           const std::optional<at::Tensor>& bias) {
+    return ops::linear(x, w, bias);
+  }
   static constexpr auto rms_norm = &ops::rms_norm;
-  static constexpr auto attention = &ops::attention;
-  static constexpr auto gate = &ops::gate;
+  static at::Tensor attention(const at::Tensor& qkv, std::int64_t n_heads, bool causal,
+                              const std::optional<ops::Rope>& rope,
+                              const std::optional<ops::DropoutSite>& dropout) {
+    return ops::attention(qkv, n_heads, causal, rope, dropout);
+  }
+  static at::Tensor gate(const at::Tensor& h, const ops::GateSpec& spec) {
+    return ops::gate(h, spec);
+  }
 };
 struct Reference {
-  static constexpr auto linear = &ops::reference::linear;
+  static at::Tensor linear(const at::Tensor& x, const at::Tensor& w,
+                           const std::optional<at::Tensor>& bias) {
+    return ops::reference::linear(x, w, bias);
+  }
   static constexpr auto rms_norm = &ops::reference::rms_norm;
-  static constexpr auto attention = &ops::reference::attention;
-  static constexpr auto gate = &ops::reference::gate;
+  static at::Tensor attention(const at::Tensor& qkv, std::int64_t n_heads, bool causal,
+                              const std::optional<ops::Rope>& rope,
+                              const std::optional<ops::DropoutSite>& dropout) {
+    return ops::reference::attention(qkv, n_heads, causal, rope, dropout);
+  }
+  static at::Tensor gate(const at::Tensor& h, const ops::GateSpec& spec) {
+    return ops::reference::gate(h, spec);
+  }
 };
 
 struct Layer {
@@ -164,8 +182,8 @@ int main(int argc, char** argv) {
         [&] { ops::reference::gate(h, spec).backward(dy); });
   };
   gate("gate gelu", {});
-  gate("gate paglu", {ops::GateUnit::paglu, ops::GateForm::self_gate, 0.5});
-  gate("gate pagelu anchored", {ops::GateUnit::pagelu, ops::GateForm::anchored, 0.5});
+  gate("gate paglu", {ops::GateFunction::sigmoid, ops::GateFunction::one, 0.5});
+  gate("gate pagelu anchored", {ops::GateFunction::gelu, ops::GateFunction::normal_cdf, 0.5});
   {
     const at::Tensor logits = leaf({kSequences * kLength, kVocabulary});
     const at::Tensor targets = at::randint(kVocabulary, {kSequences * kLength}, at::kLong);

@@ -9,16 +9,16 @@
 
 #include "base/random.hpp"
 #include "config/settings.hpp"
+#include "model/network.hpp"
 #include "model/parameters.hpp"
-#include "model/transformer.hpp"
 
 namespace {
 
 using pg::config::GateSettings;
 using pg::config::ModelSettings;
 using pg::model::DropoutKey;
+using pg::model::Network;
 using pg::model::ParameterSet;
-using pg::model::Transformer;
 
 ModelSettings upstream() {
   ModelSettings model;
@@ -46,7 +46,7 @@ double worst_gradient(const ModelSettings& settings, const GateSettings& gate,
 
 std::int64_t count(const ModelSettings& model, const GateSettings& gate = {}) {
   std::int64_t total = 0;
-  for (const auto& spec : Transformer(model, gate, 65, 256).parameter_specs()) {
+  for (const auto& spec : Network(model, gate, 65, 256).parameter_specs()) {
     total += spec.n_elements();
   }
   return total;
@@ -97,7 +97,7 @@ BOOST_AUTO_TEST_CASE(a_gpt_has_the_parameters_of_the_formula) {
   small.n_heads = 12;
   small.d_ff = 3072;
   std::int64_t total = 0;
-  for (const auto& spec : Transformer(small, {}, 50257, 1024).parameter_specs()) {
+  for (const auto& spec : Network(small, {}, 50257, 1024).parameter_specs()) {
     total += spec.n_elements();
   }
   BOOST_TEST(total == 124439808);
@@ -113,7 +113,7 @@ BOOST_AUTO_TEST_CASE(a_gpt_starts_as_gpt_2_does) {
   ModelSettings settings = gpt();
   settings.d_model = 128;
   settings.init_std = 0.03;
-  const Transformer model(settings, {}, 65, 256);
+  const Network model(settings, {}, 65, 256);
   const ParameterSet p(model.parameter_specs(), 42);
   for (const auto& spec : p.specs()) {
     BOOST_TEST_CONTEXT(spec.name) {
@@ -138,7 +138,7 @@ BOOST_AUTO_TEST_CASE(a_gpt_starts_as_gpt_2_does) {
 }
 
 BOOST_AUTO_TEST_CASE(initial_weights_follow_their_law_and_depend_on_name_and_seed_only) {
-  const Transformer model({}, {}, 65, 256);
+  const Network model({}, {}, 65, 256);
   const ParameterSet a(model.parameter_specs(), 42);
   const ParameterSet b(model.parameter_specs(), 42);
   const ParameterSet c(model.parameter_specs(), 43);
@@ -157,7 +157,7 @@ BOOST_AUTO_TEST_CASE(initial_weights_follow_their_law_and_depend_on_name_and_see
   // A deeper model starts with the same weights where it has the same tensors.
   ModelSettings deeper;
   deeper.n_layers = 5;
-  const ParameterSet d(Transformer(deeper, {}, 65, 256).parameter_specs(), 42);
+  const ParameterSet d(Network(deeper, {}, 65, 256).parameter_specs(), 42);
   BOOST_TEST(d[d.index("blocks.1.attention_qkv")].equal(qkv));
 
   const ParameterSet doubles(model.parameter_specs(), 42, at::kDouble);
@@ -175,11 +175,11 @@ struct Case {
 std::ostream& operator<<(std::ostream& out, const Case& c) {
   return out << c.unit << " " << c.form << " " << c.alpha << (c.upstream_shape ? " upstream" : "");
 }
-const Case kCases[] = {{"gelu", "self_gate", 0.5, false},   {"gelu", "self_gate", 0.5, true},
-                       {"paglu", "self_gate", 0.3, false},  {"paglu", "anchored", 0.3, false},
-                       {"pagelu", "self_gate", 0.7, false}, {"pagelu", "anchored", 0.7, true},
-                       {"pareglu", "self_gate", 0.5, true}, {"pareglu", "anchored", 0.5, false},
-                       {"pasilu", "self_gate", 0.6, false}, {"pasilu", "anchored", 0.6, false}};
+const Case kCases[] = {{"vanilla", "self_gate", 0.5, false}, {"vanilla", "self_gate", 0.5, true},
+                       {"paglu", "self_gate", 0.3, false},   {"paglu", "anchored", 0.3, false},
+                       {"pagelu", "self_gate", 0.7, false},  {"pagelu", "anchored", 0.7, true},
+                       {"pareglu", "self_gate", 0.5, true},  {"pareglu", "anchored", 0.5, false},
+                       {"pasilu", "self_gate", 0.6, false},  {"pasilu", "anchored", 0.6, false}};
 }  // namespace
 
 BOOST_DATA_TEST_CASE(gradients_equal_finite_differences, boost::unit_test::data::make(kCases), c) {
@@ -195,17 +195,17 @@ BOOST_DATA_TEST_CASE(gradients_equal_finite_differences, boost::unit_test::data:
 namespace {
 double worst_gradient(const ModelSettings& settings, const GateSettings& gate,
                       const std::optional<DropoutKey>& dropout) {
-  const Transformer model(settings, gate, 7, 9, at::kDouble);
+  const Network model(settings, gate, 7, 9, at::kDouble);
   ParameterSet parameters(model.parameter_specs(), 3, at::kDouble);
   const at::Tensor inputs = tokens(2, 9, 7, 1);
   const at::Tensor targets = tokens(2, 9, 7, 2);
-  model.loss_sum(parameters, inputs, targets, dropout).backward();
+  model.loss_sum(parameters, {inputs, targets, {}}, {dropout}).backward();
   const at::Tensor gradient = parameters.gradients().clone();
 
   const at::NoGradGuard no_grad;
   auto* values = parameters.values().data_ptr<double>();
   const auto loss = [&] {
-    return model.loss_sum(parameters, inputs, targets, dropout).item<double>();
+    return model.loss_sum(parameters, {inputs, targets, {}}, {dropout}).item<double>();
   };
   double worst = 0;
   for (std::int64_t i = 0; i < parameters.n_parameters(); i += 5) {
@@ -249,12 +249,12 @@ BOOST_AUTO_TEST_CASE(gradients_of_a_gpt_equal_finite_differences_with_dropout_to
 }
 
 BOOST_AUTO_TEST_CASE(a_chunk_gets_the_dropout_of_its_slots) {
-  const Transformer model(tiny_gpt(), {}, 7, 9, at::kDouble);
+  const Network model(tiny_gpt(), {}, 7, 9, at::kDouble);
   const ParameterSet parameters(model.parameter_specs(), 3, at::kDouble);
   const at::Tensor inputs = tokens(8, 9, 7, 1);
   const at::NoGradGuard no_grad;
   const auto logits = [&](std::int64_t first, std::int64_t n, const DropoutKey& key) {
-    return model.logits(parameters, inputs.narrow(0, first, n), key);
+    return model.logits(parameters, {inputs.narrow(0, first, n), {}, {}}, {key});
   };
   const at::Tensor whole = logits(0, 8, {1, 2, 0});
   // Products of other sizes may round otherwise (not so here); another mask moves whole digits.
@@ -274,9 +274,9 @@ BOOST_AUTO_TEST_CASE(dropout_acts_at_every_place_with_its_own_mask_and_only_in_t
   const at::Tensor inputs = tokens(3, 9, 7, 1);
   const auto logits = [&](ModelSettings settings, const std::optional<DropoutKey>& key) {
     const at::NoGradGuard no_grad;
-    const Transformer model(settings, {}, 7, 9);
+    const Network model(settings, {}, 7, 9);
     const ParameterSet parameters(model.parameter_specs(), 3);
-    return model.logits(parameters, inputs, key);
+    return model.logits(parameters, {inputs, {}, {}}, {key});
   };
   for (ModelSettings settings : {tiny_gpt(), tiny()}) {
     settings.dropout = 0;
@@ -289,7 +289,7 @@ BOOST_AUTO_TEST_CASE(dropout_acts_at_every_place_with_its_own_mask_and_only_in_t
 
   // The same network by hand, every place with its own number.
   const ModelSettings s = tiny_gpt();
-  const Transformer model(s, {}, 7, 9, at::kDouble);
+  const Network model(s, {}, 7, 9, at::kDouble);
   ParameterSet parameters(model.parameter_specs(), 3, at::kDouble);
   const at::NoGradGuard no_grad;
   // Scales, biases and positions that count: the first ones would hide a missing one.
@@ -326,7 +326,7 @@ BOOST_AUTO_TEST_CASE(dropout_acts_at_every_place_with_its_own_mask_and_only_in_t
     x = x + drop(linear(h, block + "mlp_down"));
   }
   const at::Tensor expected = at::matmul(norm(x, "final_norm"), p("embedding").t());
-  const at::Tensor found = model.logits(parameters, inputs, DropoutKey{1, 2, 3});
+  const at::Tensor found = model.logits(parameters, {inputs, {}, {}}, {DropoutKey{1, 2, 3}});
   BOOST_TEST((found - expected).abs().max().item<double>() < 1e-12);
 }
 
@@ -335,18 +335,18 @@ BOOST_DATA_TEST_CASE(float_path_agrees_with_double_path,
   const std::string name = which;
   const ModelSettings settings = name == "nano" ? ModelSettings{} : gpt();
   const auto key = name == "gpt with dropout" ? std::optional(DropoutKey{3, 1, 8}) : std::nullopt;
-  const Transformer fast(settings, {}, 65, 64);
-  const Transformer exact(settings, {}, 65, 64, at::kDouble);
+  const Network fast(settings, {}, 65, 64);
+  const Network exact(settings, {}, 65, 64, at::kDouble);
   ParameterSet p32(fast.parameter_specs(), 5);
   ParameterSet p64(exact.parameter_specs(), 5, at::kDouble);
   p64.values().copy_(p32.values());
   const at::Tensor inputs = tokens(3, 64, 65, 1);
   const at::Tensor targets = tokens(3, 64, 65, 2);
-  const at::Tensor logits32 = fast.logits(p32, inputs, key).detach().to(at::kDouble);
-  const at::Tensor logits64 = exact.logits(p64, inputs, key).detach();
+  const at::Tensor logits32 = fast.logits(p32, {inputs, {}, {}}, {key}).detach().to(at::kDouble);
+  const at::Tensor logits64 = exact.logits(p64, {inputs, {}, {}}, {key}).detach();
   BOOST_TEST(((logits32 - logits64).norm() / logits64.norm()).item<double>() < 2e-6);
-  const at::Tensor loss32 = fast.loss_sum(p32, inputs, targets, key);
-  const at::Tensor loss64 = exact.loss_sum(p64, inputs, targets, key);
+  const at::Tensor loss32 = fast.loss_sum(p32, {inputs, targets, {}}, {key});
+  const at::Tensor loss64 = exact.loss_sum(p64, {inputs, targets, {}}, {key});
   BOOST_TEST(loss32.item<double>() == loss64.item<double>(), boost::test_tools::tolerance(1e-6));
   loss32.backward();
   loss64.backward();
@@ -357,12 +357,13 @@ BOOST_DATA_TEST_CASE(float_path_agrees_with_double_path,
 BOOST_AUTO_TEST_CASE(a_causal_model_does_not_see_the_future_and_the_upstream_one_does) {
   const auto change_of_first_half = [](const ModelSettings& settings,
                                        const std::optional<DropoutKey>& key = std::nullopt) {
-    const Transformer model(settings, {}, 11, 32);
+    const Network model(settings, {}, 11, 32);
     const ParameterSet parameters(model.parameter_specs(), 1);
     at::Tensor inputs = tokens(1, 32, 11, 1);
-    const at::Tensor before = model.logits(parameters, inputs, key).narrow(1, 0, 16).clone();
+    const at::Tensor before =
+        model.logits(parameters, {inputs, {}, {}}, {key}).narrow(1, 0, 16).clone();
     inputs.narrow(1, 16, 16).copy_(tokens(1, 16, 11, 9));
-    const at::Tensor after = model.logits(parameters, inputs, key).narrow(1, 0, 16);
+    const at::Tensor after = model.logits(parameters, {inputs, {}, {}}, {key}).narrow(1, 0, 16);
     return (before - after).abs().max().item<double>();
   };
   BOOST_TEST(change_of_first_half({}) == 0.0);
@@ -375,9 +376,9 @@ BOOST_AUTO_TEST_CASE(anchored_gates_at_alpha_zero_are_the_vanilla_network_bit_fo
   const at::Tensor inputs = tokens(2, 40, 13, 4);
   const at::Tensor targets = tokens(2, 40, 13, 5);
   const auto gradients = [&](const GateSettings& gate) {
-    const Transformer model({}, gate, 13, 40);
+    const Network model({}, gate, 13, 40);
     ParameterSet parameters(model.parameter_specs(), 1);
-    model.loss_sum(parameters, inputs, targets).backward();
+    model.loss_sum(parameters, {inputs, targets, {}}).backward();
     return parameters.gradients().clone();
   };
   const at::Tensor vanilla = gradients({});

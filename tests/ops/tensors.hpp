@@ -52,20 +52,31 @@ inline Tensors value_and_gradients(const Operator& op, const Tensors& inputs,
   return results;
 }
 
+inline const std::vector<ops::GateFunction>& all_functions() {
+  using F = ops::GateFunction;
+  static const std::vector<F> functions = {F::one,  F::identity,  F::step,       F::sigmoid,
+                                           F::tanh, F::relu,      F::normal_cdf, F::normal_cdf_tanh,
+                                           F::gelu, F::gelu_tanh, F::silu,       F::mish};
+  return functions;
+}
+
+/// Every function as a base alone, and every pair of gate and base that units have.
 inline std::vector<ops::GateSpec> all_gates() {
-  std::vector<ops::GateSpec> specs = {{ops::GateUnit::gelu, ops::GateForm::self_gate, 0.5}};
-  for (const auto unit : {ops::GateUnit::paglu, ops::GateUnit::pagelu, ops::GateUnit::pareglu,
-                          ops::GateUnit::pasilu}) {
-    for (const auto form : {ops::GateForm::self_gate, ops::GateForm::anchored}) {
-      for (const double alpha : {0.0, 0.25, 0.8, 1.0}) specs.push_back({unit, form, alpha});
+  using F = ops::GateFunction;
+  std::vector<ops::GateSpec> specs;
+  for (const F f : all_functions()) specs.push_back(ops::GateSpec::activation(f));
+  for (const F gate : all_functions()) {
+    for (const F base :
+         {F::one, F::identity, F::normal_cdf, F::normal_cdf_tanh, F::step, F::sigmoid}) {
+      for (const double alpha : {0.25, 0.8, 1.0}) specs.push_back({gate, base, alpha});
     }
   }
   return specs;
 }
 
 inline std::string describe(const ops::GateSpec& spec) {
-  return "unit " + std::to_string(static_cast<int>(spec.unit)) + ", form " +
-         std::to_string(static_cast<int>(spec.form)) + ", alpha " + std::to_string(spec.alpha);
+  return "gate " + std::to_string(static_cast<int>(spec.gate)) + ", base " +
+         std::to_string(static_cast<int>(spec.base)) + ", alpha " + std::to_string(spec.alpha);
 }
 
 }  // namespace pg::testing

@@ -69,18 +69,29 @@ double normal_cdf(double h) {
   return 0.5 * std::erfc(-h / std::numbers::sqrt2);
 }
 
-double gate_value(double h, const ops::GateSpec& spec) {
-  double g = 0;
-  switch (spec.unit) {
-    case ops::GateUnit::gelu: return h * normal_cdf(h);
-    case ops::GateUnit::paglu:
-    case ops::GateUnit::pasilu: g = sigmoid(h); break;
-    case ops::GateUnit::pagelu: g = h * normal_cdf(h); break;
-    case ops::GateUnit::pareglu: g = std::max(0.0, h); break;
+double function_value(double h, ops::GateFunction f) {
+  using F = ops::GateFunction;
+  const double cubic = std::sqrt(2 / std::numbers::pi) * (h + 0.044715 * h * h * h);
+  switch (f) {
+    case F::one: return 1;
+    case F::identity: return h;
+    case F::step: return h > 0 ? 1 : 0;
+    case F::sigmoid: return sigmoid(h);
+    case F::tanh: return std::tanh(h);
+    case F::relu: return std::max(0.0, h);
+    case F::normal_cdf: return normal_cdf(h);
+    case F::normal_cdf_tanh: return (1 + std::tanh(cubic)) / 2;
+    case F::gelu: return h * normal_cdf(h);
+    case F::gelu_tanh: return h * (1 + std::tanh(cubic)) / 2;
+    case F::silu: return h * sigmoid(h);
+    case F::mish: return h * std::tanh(std::log1p(std::exp(h)));
   }
-  double base = spec.unit == ops::GateUnit::pasilu ? h : 1;
-  if (spec.form == ops::GateForm::anchored) base = normal_cdf(h);
-  return h * (spec.alpha * g + (1 - spec.alpha) * base);
+  return std::nan("");
+}
+
+double gate_value(double h, const ops::GateSpec& spec) {
+  return h * (spec.alpha * function_value(h, spec.gate) +
+              (1 - spec.alpha) * function_value(h, spec.base));
 }
 
 /// What multiplies element e, from the words that the counters give one by one.

@@ -190,7 +190,7 @@ BOOST_AUTO_TEST_CASE(a_kind_is_not_guessed) {
   const Run sizes = pgpost("compare --kind model_size " + run);
   BOOST_TEST(sizes.code == 65);
   BOOST_TEST(contains(sizes.err, "gate."));
-  const Run vanilla = pgpost("compare --kind model_size --where gate.unit=gelu --output " +
+  const Run vanilla = pgpost("compare --kind model_size --where gate.unit=vanilla --output " +
                              (folder / "sizes").string() + " " + run);
   BOOST_TEST(vanilla.code == 0, vanilla.err);
   BOOST_TEST(fs::exists(folder / "sizes/scaling_law.json"));

@@ -222,7 +222,7 @@ BOOST_AUTO_TEST_CASE(an_arm_that_computes_the_same_is_a_match_without_a_test) {
   for (TrialRow& row : table.rows) {
     if (row.settings.gate.unit != "paglu" || row.settings.gate.alpha != 0) continue;
     for (const TrialRow& vanilla : table.rows) {
-      if (vanilla.settings.gate.unit == "gelu" && vanilla.seed == row.seed &&
+      if (vanilla.settings.gate.unit == "vanilla" && vanilla.seed == row.seed &&
           vanilla.settings.model.d_model == row.settings.model.d_model) {
         row.loss = vanilla.loss;
         row.val_loss = vanilla.val_loss;
@@ -351,10 +351,10 @@ BOOST_AUTO_TEST_CASE(
 
 BOOST_AUTO_TEST_CASE(a_missing_anchor_is_named) {
   TrialTable table = pg::test::synthetic_arms({});
-  std::erase_if(table.rows, [](const TrialRow& r) { return r.settings.gate.unit == "gelu"; });
+  std::erase_if(table.rows, [](const TrialRow& r) { return r.settings.gate.unit == "vanilla"; });
   const std::string text = complaint(table);
   BOOST_TEST(mentions(text, "anchor (vanilla)"));
-  BOOST_TEST(mentions(text, "gate.unit=gelu"));
+  BOOST_TEST(mentions(text, "gate.unit=vanilla"));
   BOOST_TEST(mentions(text, "paglu anchored alpha=0.25"));
   table.analysis.anchor = "gate.alpha=0";
   const Judged j = judge(std::move(table));
@@ -429,7 +429,7 @@ BOOST_AUTO_TEST_CASE(ragged_seeds_are_paired_and_the_rest_is_listed) {
   s.alphas = {0.5};
   TrialTable table = pg::test::synthetic_arms(s);
   std::erase_if(table.rows, [](const TrialRow& r) {
-    const bool anchor = r.settings.gate.unit == "gelu";
+    const bool anchor = r.settings.gate.unit == "vanilla";
     return (anchor && r.seed == 5) || (!anchor && r.seed == 1);
   });
   table.rows.push_back(table.rows.front());  // the same trial twice
@@ -447,12 +447,13 @@ BOOST_AUTO_TEST_CASE(without_a_common_seed_the_samples_are_compared) {
   s.alphas = {0.5};
   s.seeds = seeds(10);
   TrialTable table = pg::test::synthetic_arms(s);
-  std::erase_if(table.rows,
-                [](const TrialRow& r) { return (r.settings.gate.unit == "gelu") == (r.seed > 5); });
+  std::erase_if(table.rows, [](const TrialRow& r) {
+    return (r.settings.gate.unit == "vanilla") == (r.seed > 5);
+  });
   std::vector<double> anchor;
   std::vector<double> arm;
   for (const TrialRow& r : table.rows) {
-    (r.settings.gate.unit == "gelu" ? anchor : arm).push_back(r.loss);
+    (r.settings.gate.unit == "vanilla" ? anchor : arm).push_back(r.loss);
   }
   const Judged j = judge(table);
   const ArmComparison& c = j.analysis.comparisons[0];
@@ -477,7 +478,7 @@ BOOST_AUTO_TEST_CASE(the_saving_changes_its_sign_when_arm_and_anchor_are_swapped
   TrialTable table = pg::test::synthetic_arms(s);
   const Judged forward = judge(table);
   for (TrialRow& row : table.rows) {
-    row.settings.gate = row.settings.gate.unit == "gelu"
+    row.settings.gate = row.settings.gate.unit == "vanilla"
                             ? pg::config::GateSettings{"paglu", "anchored", 0}
                             : pg::config::GateSettings{};
   }

@@ -71,7 +71,7 @@ def rotate(x, theta):
 
 def activation(h, gate):
     unit, form, alpha = gate["unit"], gate["form"], gate["alpha"]
-    if unit == "gelu":
+    if unit == "vanilla":
         return F.gelu(h)
     g = {
         "paglu": torch.sigmoid,

@@ -90,11 +90,11 @@ BOOST_AUTO_TEST_CASE(the_grid_is_the_product_of_the_axes_with_readable_ids) {
   BOOST_TEST(gated[3].settings.gate.alpha == 0.5);
   BOOST_TEST(pg::study::grid_trials({}).size() == 1U);
 
-  // A gelu has neither form nor alpha: it is trained once for each seed.
-  alphas.axes[0].values = {"gelu", "paglu"};
+  // Vanilla has neither form nor alpha: it is trained once for each seed.
+  alphas.axes[0].values = {"vanilla", "paglu"};
   const auto anchored = pg::study::grid_trials(alphas);
   BOOST_TEST(anchored.size() == 6U);
-  BOOST_TEST(anchored[1].id == "gelu_a0_s2");
+  BOOST_TEST(anchored[1].id == "vanilla_a0_s2");
   BOOST_TEST(anchored[2].id == "paglu_a0_s1");
 }
 

@@ -39,18 +39,18 @@ std::ostream& operator<<(std::ostream& out, const Case& c) {
   return out << c.name;
 }
 
-const Case kCases[] = {{"nano", Shape::nano, "gelu", "self_gate", 0.5},
-                       {"upstream", Shape::upstream, "gelu", "self_gate", 0.5},
+const Case kCases[] = {{"nano", Shape::nano, "vanilla", "self_gate", 0.5},
+                       {"upstream", Shape::upstream, "vanilla", "self_gate", 0.5},
                        {"paglu", Shape::nano, "paglu", "self_gate", 0.4},
                        {"pagelu", Shape::nano, "pagelu", "self_gate", 0.8},
                        {"pareglu", Shape::nano, "pareglu", "self_gate", 0.8},
                        {"pasilu", Shape::nano, "pasilu", "self_gate", 0.6},
                        {"paglu_anchored", Shape::nano, "paglu", "anchored", 0.6},
                        {"pareglu_anchored", Shape::upstream, "pareglu", "anchored", 0.6},
-                       {"nano_learned", Shape::nano_learned, "gelu", "self_gate", 0.5},
-                       {"gpt", Shape::gpt, "gelu", "self_gate", 0.5},
+                       {"nano_learned", Shape::nano_learned, "vanilla", "self_gate", 0.5},
+                       {"gpt", Shape::gpt, "vanilla", "self_gate", 0.5},
                        {"gpt_pasilu", Shape::gpt, "pasilu", "self_gate", 0.6},
-                       {"gpt_dropout", Shape::gpt_dropout, "gelu", "self_gate", 0.5}};
+                       {"gpt_dropout", Shape::gpt_dropout, "vanilla", "self_gate", 0.5}};
 
 pg::config::Settings settings_of(const Case& c) {
   pg::config::Settings s;

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "model/parameters.hpp"
+#include "ops/ops.hpp"
+
+namespace pg::model {
+
+/// What the dropout of a step draws from: the numbers of one chunk of its batch are a function of
+/// these and of the place in the network and in the chunk.
+struct DropoutKey {
+  std::uint64_t seed = 0;
+  std::int64_t step = 0;
+  std::int64_t first_slot = 0;  ///< place in the batch of the chunk's first sequence
+};
+
+/// Mixing parameters of the gates at one step, by block (decoder's blocks after the encoder's).
+struct Alphas {
+  std::vector<double> mlp;
+  std::vector<double> attention;
+};
+
+/// Tokens of a chunk.
+struct Example {
+  at::Tensor inputs_bt;   ///< int64
+  at::Tensor targets_bt;  ///< int64: for each input the token to predict
+  at::Tensor encoder_bs;  ///< int64: what an encoder reads; undefined without one
+};
+
+/// What a forward pass depends on beside parameters and tokens.
+struct PassOptions {
+  std::optional<DropoutKey> dropout =
+      std::nullopt;                             ///< none: no dropout, whatever the settings say
+  std::optional<Alphas> alphas = std::nullopt;  ///< none: the alphas of the settings
+  double label_smoothing = 0;
+  ops::Precision precision = ops::Precision::float32;  ///< of the operands of matrix products
+};
+
+/// One forward pass, as the parts of a network see it.
+struct Pass {
+  const ParameterSet& parameters;
+  const PassOptions& options;
+  double dropout = 0;  ///< chance
+
+  [[nodiscard]] const at::Tensor& operator[](std::size_t index) const { return parameters[index]; }
+  /// The dropout at a place of the network.
+  [[nodiscard]] ops::DropoutSite site(std::uint64_t place) const {
+    if (!options.dropout) return {};
+    const DropoutKey& key = *options.dropout;
+    return {dropout, key.seed, static_cast<std::uint64_t>(key.step), place, key.first_slot};
+  }
+};
+
+}  // namespace pg::model
