@@ -23,9 +23,6 @@ constexpr std::uint64_t kFirstBlockDropout = 1;
 constexpr std::uint64_t kEncoder = 1U << 18;  // added to the places of the encoder
 constexpr std::uint64_t kFirstCrossDropout = 1U << 19;
 
-/// Tensors of a checkpointed piece: what it maps, and what it reads beside.
-enum PieceInput : std::size_t { kStream, kMemory, kBias };
-
 }  // namespace
 
 Network::Network(const config::ModelSettings& model, const config::GateSettings& gate,
@@ -150,13 +147,13 @@ at::Tensor Network::stack(const ParameterSet& parameters, const PassOptions& opt
   const at::Tensor bias_htu = relative_bias({parameters, options, dropout}, encoder, x_btd.size(1));
   const auto shared = std::make_shared<const PassOptions>(options);
   for (std::size_t layer = 0; layer < (encoder ? encoder_ : decoder_).size(); ++layer) {
-    const Piece piece = [this, &parameters, shared, dropout, encoder,
-                         layer](const std::vector<at::Tensor>& in) {
-      return through({parameters, *shared, dropout}, {encoder, layer}, in[kStream], in[kMemory],
-                     in[kBias]);
+    const Piece piece = [this, &parameters, shared, dropout, encoder, layer](
+                            const at::Tensor& x, const at::Tensor& memory, const at::Tensor& bias) {
+      return through({parameters, *shared, dropout}, {encoder, layer}, x, memory, bias);
     };
-    const std::vector<at::Tensor> inputs = {x_btd, memory_bud, bias_htu};
-    x_btd = blueprint_.model.activation_checkpointing ? recompute(piece, inputs) : piece(inputs);
+    x_btd = blueprint_.model.activation_checkpointing
+                ? recompute(piece, x_btd, memory_bud, bias_htu)
+                : piece(x_btd, memory_bud, bias_htu);
   }
   return x_btd;
 }

@@ -15,7 +15,7 @@
 #include "data/corpus.hpp"
 #include "data/sampler.hpp"
 #include "data/synthetic.hpp"
-#include "model/transformer.hpp"
+#include "model/network.hpp"
 #include "train/trainer.hpp"
 
 // The real trainer against tests/reference/nano_reference.py: same initial weights, same samples,
@@ -124,7 +124,7 @@ BOOST_DATA_TEST_CASE(forward_and_20_steps_equal_pytorch, boost::unit_test::data:
   const pg::config::Settings s = settings_of(c);
   const pg::data::Corpus corpus =
       pg::data::synthetic_corpus({.symbols = 20, .length = 20000, .seed = 1}, 0.1);
-  const pg::model::Transformer model(s.model, s.gate, corpus.vocabulary(), s.data.sequence_length);
+  const pg::model::Network model(s.model, s.gate, corpus.vocabulary(), s.data.sequence_length);
   const pg::model::ParameterSet initial(model.parameter_specs(), s.train.seed);
 
   pg::record::TrialRecord record;
