@@ -27,6 +27,7 @@
 #include "config/study.hpp"
 #include "record/run_directory.hpp"
 #include "study/device.hpp"
+#include "study/export_weights.hpp"
 #include "study/plan.hpp"
 #include "study/prove.hpp"
 #include "study/runner.hpp"
@@ -37,6 +38,8 @@ struct Arguments {
   std::string grid;
   std::string plan;
   std::string prove;
+  std::string export_weights;
+  std::string output;
   std::string run_directory;
   std::string format = "text";
   pg::config::LoadOptions load;
@@ -206,6 +209,13 @@ int main(int argc, char** argv) {
   auto* prove = app.add_option("--prove", arguments.prove,
                                "show that the bits do not depend on the ranks; under mpirun");
   prove->expected(0, 1)->type_name("[STUDY]")->excludes(grid)->excludes(plan);
+  auto* weights = app.add_option("--export-weights", arguments.export_weights,
+                                 "the parameters of a checkpoint as a safetensors file with "
+                                 "published names; needs no mpirun");
+  weights->type_name("GENERATION")->excludes(grid)->excludes(plan)->excludes(prove);
+  auto* output = app.add_option("--output", arguments.output, "of --export-weights");
+  output->type_name("FILE")->needs(weights);
+  weights->needs(output);
   app.add_option("--steps", arguments.steps, "of --prove (default: 200)")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1'000'000}))
       ->needs(prove);
@@ -252,9 +262,14 @@ int main(int argc, char** argv) {
     arguments.has_grid = grid->count() > 0;
     arguments.has_plan = plan->count() > 0;
     arguments.has_prove = prove->count() > 0;
+    if (weights->count() > 0) {
+      fmt::print("{}", pg::study::export_weights(arguments.export_weights, arguments.output));
+      return static_cast<int>(pg::ExitCode::done);
+    }
     if (!arguments.has_grid && !arguments.has_plan && !arguments.has_prove &&
         !arguments.print_config) {
-      pg::throw_settings("nothing to do", "--grid, --plan, --prove or --print-config",
+      pg::throw_settings("nothing to do",
+                         "--grid, --plan, --prove, --export-weights or --print-config",
                          "pgmpi --help");
     }
     return static_cast<int>(

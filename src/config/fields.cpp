@@ -249,6 +249,8 @@ void describe_settings(Builder& b, Settings& s) {
         "of a resnet_bk; the second is wrong and kept to measure that");
   b.add("activation_checkpointing", s.model.activation_checkpointing,
         "whether the backward pass computes each block again instead of keeping its insides");
+  b.add("initial_weights", s.model.initial_weights, {},
+        "'seed', or a safetensors file with the published names of a gpt, llama or t5");
   b.group("gate");
   b.add("unit", s.gate.unit,
         {"vanilla", "paglu", "pagtu", "pareglu", "pagelu", "pagelu_tanh", "pasilu", "paswishu",
@@ -431,6 +433,11 @@ void check_architecture(const Settings& s, std::vector<std::string>& found) {
            "resnet_bk for that");
   }
   const bool encodes = s.data.objective != "next_token";
+  if (s.data.objective == "span_corruption" && s.data.sequence_length < 4) {
+    found.push_back(fmt::format(
+        "data.sequence_length = {} with data.objective = span_corruption; expected 4 or more",
+        s.data.sequence_length));
+  }
   if (m.has_encoder() != encodes) {
     found.push_back(fmt::format(
         "data.objective = {} with model.arch = {}; {}", s.data.objective, m.arch,

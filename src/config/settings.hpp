@@ -32,6 +32,7 @@ struct ModelSettings {
   std::string router = "probability";
   std::string resolvent_gradient = "exact";
   bool activation_checkpointing = false;
+  std::string initial_weights = "seed";
 
   // What the zeros stand for.
   [[nodiscard]] std::int64_t mlp_width() const { return d_ff > 0 ? d_ff : 4 * d_model; }

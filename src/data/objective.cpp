@@ -57,17 +57,17 @@ Objective Objective::prefix(std::int64_t sequence_length) {
 
 Objective Objective::span_corruption(std::int64_t sequence_length, double density, double mean_span,
                                      std::uint64_t seed) {
-  require(sequence_length >= 2 && density > 0 && density <= 0.5 && mean_span >= 1,
-          "a window of two tokens, a density up to a half and spans of one token");
+  require(sequence_length >= 4 && density > 0 && density <= 0.5 && mean_span >= 1,
+          "a window of four tokens, a density up to a half and spans of one token");
   Objective o;
   o.sequence_length_ = sequence_length;
   o.seed_ = seed;
   const auto length = static_cast<double>(sequence_length);
-  o.n_noise_ = std::clamp<std::int64_t>(std::llround(length * density), 1, sequence_length - 1);
+  o.n_noise_ =
+      std::clamp<std::int64_t>(std::llround(length * density), 1, (sequence_length - 1) / 2);
   const auto spans = std::llround(static_cast<double>(o.n_noise_) / mean_span);
   // Every span and every gap has a token, and the targets fit into sequence_length.
-  const std::int64_t most = std::min(o.n_noise_, sequence_length - 1 - o.n_noise_);
-  o.n_spans_ = std::clamp<std::int64_t>(spans, 1, std::max<std::int64_t>(1, most));
+  o.n_spans_ = std::clamp<std::int64_t>(spans, 1, o.n_noise_);
   o.n_encoder_ = sequence_length - o.n_noise_ + o.n_spans_;
   o.n_targets_ = o.n_noise_ + o.n_spans_ + 1;
   o.n_extra_ = o.n_spans_ + 2;

@@ -14,6 +14,8 @@
 #include "base/text.hpp"
 #include "config/study.hpp"
 #include "data/sampler.hpp"
+#include "model/hugging_face.hpp"
+#include "model/safetensors.hpp"
 #include "ops/ops.hpp"
 #include "train/batch_gradient.hpp"
 #include "train/chunk_reader.hpp"
@@ -183,7 +185,11 @@ Trainer::Trainer(const config::Settings& s, const data::Corpus& corpus,
       batch_gradient_(
           team, chunks_in_batch(s), parameters_.gradients(),
           s.train.reproducible == "fast" ? BatchGradient::Order::any : BatchGradient::Order::tree),
-      loss_scale_(s.train.precision == "float16" ? 65536 : 1) {}
+      loss_scale_(s.train.precision == "float16" ? 65536 : 1) {
+  if (s.model.initial_weights == "seed") return;
+  const std::string& file = s.model.initial_weights;
+  model::import_weights(s.model, file, model::read_safetensors(file), parameters_);
+}
 
 bool Trainer::run(const Observer& observer, record::TrialRecord& record, checkpoint::Store* store) {
   started_ = std::chrono::steady_clock::now();

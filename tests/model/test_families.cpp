@@ -51,8 +51,8 @@ std::ostream& operator<<(std::ostream& out, const Case& c) {
 
 const std::vector<std::string>& families() {
   static const std::vector<std::string> names = {
-      "gpt",     "gpt-sinusoidal", "llama",     "llama-gqa",      "t5",
-      "t5-v1.1", "vaswani",        "resnet_bk", "resnet_bk-both", "resnet_bk-upstream"};
+      "nano",    "gpt",     "gpt-sinusoidal", "llama",          "llama-gqa",         "t5",
+      "t5-v1.1", "vaswani", "resnet_bk",      "resnet_bk-both", "resnet_bk-upstream"};
   return names;
 }
 
@@ -277,12 +277,12 @@ BOOST_DATA_TEST_CASE(anchored_at_alpha_zero_is_vanilla_bit_for_bit,
   for (const char* unit : {"paglu", "pagtu", "pareglu", "pagelu", "pagelu_tanh", "pasilu",
                            "paswishu", "pamishu", "paunit"}) {
     BOOST_TEST(vanilla.equal(gradients(gate(unit, "anchored", 0))), unit);
-    // In a gated MLP the unit's function may be the architecture's own: then every alpha is
-    // vanilla.
+    // The unit's function may be the architecture's own: then every alpha is vanilla.
     const std::string g = unit;
-    const bool same =
-        settings.gated_mlp &&
-        (settings.activation == "silu" ? g == "pasilu" || g == "paswishu" : g == "pagelu_tanh");
+    const bool same = settings.gated_mlp
+                          ? (settings.activation == "silu" ? g == "pasilu" || g == "paswishu"
+                                                           : g == "pagelu_tanh")
+                          : settings.activation == "gelu" && g == "paunit";  // with Phi
     if (!same) BOOST_TEST(!vanilla.equal(gradients(gate(unit, "anchored", 0.5))), unit);
   }
 }

@@ -192,6 +192,32 @@ def llama(w, case):
     return rms_norm(x, w["model.norm.weight"], eps) @ w["lm_head.weight"].T
 
 
+def nano(all_weights, case):
+    w, model, gate, tokens = plain(all_weights), case["model"], case["gate"], case["inputs"]
+    eps, t, d = model["norm_eps"], tokens.shape[1], model["d_model"]
+    half = d // model["n_heads"] // 2
+    inverse = model["rope_theta"] ** (-torch.arange(half, dtype=torch.float64) / half)
+    angle = torch.outer(torch.arange(t, dtype=torch.float64), inverse)
+
+    def rope(y):
+        a, b = y.chunk(2, -1)
+        return torch.cat([a * angle.cos() - b * angle.sin(), b * angle.cos() + a * angle.sin()], -1)
+
+    x = w["embedding"][tokens]
+    for layer in range(model["n_layers"]):
+        own = f"blocks.{layer}."
+        project = lambda y, name: y @ w[own + name].T
+        q, k, v = project(rms_norm(x, w[own + "attention_norm"], eps), "attention_qkv").chunk(3, -1)
+        o = attend(q, k, v, model["n_heads"], True, gate, all_weights, "pgmpi." + own + "attention",
+                   rope=rope)
+        x = x + project(o, "attention_out")
+        x = x + mlp(rms_norm(x, w[own + "mlp_norm"], eps), model, gate, all_weights,
+                    "pgmpi." + own + "mlp", lambda y: project(y, "mlp_up"),
+                    lambda y: project(y, "mlp_down"), lambda y: project(y, "mlp_up"),
+                    lambda y: project(y, "mlp_gate"))
+    return rms_norm(x, w["final_norm"], eps) @ w["embedding"].T
+
+
 def t5_bucket(relative, bidirectional, n=32, most=128):
     """The published function, on memory position minus context position."""
     result = torch.zeros_like(relative)
@@ -327,7 +353,7 @@ def resnet_bk(all_weights, case):
     return F.linear(x, w["head"], w["head_bias"])
 
 
-FAMILIES = {"gpt": gpt, "llama": llama, "t5": t5, "vaswani": vaswani, "resnet_bk": resnet_bk}
+FAMILIES = {"nano": nano, "gpt": gpt, "llama": llama, "t5": t5, "vaswani": vaswani, "resnet_bk": resnet_bk}
 
 
 def loss_sum(logits, targets):
@@ -337,7 +363,8 @@ def loss_sum(logits, targets):
 def train(weights, case):
     """AdamW with warm-up and clipping; prints the loss of every step and the last validation."""
     settings, family = case["train"], FAMILIES[case["model"]["arch"]]
-    optimizer = torch.optim.AdamW(weights.values(), lr=settings["lr"], weight_decay=settings["weight_decay"])
+    optimizer = torch.optim.AdamW(weights.values(), lr=settings["lr"], eps=settings["eps"],
+                                  weight_decay=settings["weight_decay"])
     losses = []
 
     def loss_of(example):

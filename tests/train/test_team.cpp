@@ -71,7 +71,47 @@ std::string numbers(const pg::config::Settings& s, const pg::comm::Communicator&
   add(record.train_loss);
   add(record.grad_norm);
   add(record.val_loss);
+  add(record.alpha);
   return text;
+}
+
+/// Settings whose trials have a state of their own, or another network or objective.
+std::vector<std::pair<std::string, pg::config::Settings>> variants() {
+  std::vector<std::pair<std::string, pg::config::Settings>> all;
+  const auto add = [&](const std::string& name) -> pg::config::Settings& {
+    all.emplace_back(name, settings(19, 4));
+    return all.back().second;
+  };
+  add("plain");
+  for (const char* policy : {"adaptive_loss", "adaptive_gradient", "learnable", "cosine"}) {
+    auto& s = add(policy);
+    s.gate.policy = policy;
+    s.gate.attention = true;
+  }
+  add("float16").train.precision = "float16";
+  auto& span = add("span corruption");
+  span.model.arch = "t5";
+  span.model.positions = "relative";
+  span.model.dropout = 0.1;
+  span.data.objective = "span_corruption";
+  span.train.label_smoothing = 0.1;
+  auto& prefix = add("prefix");
+  prefix.model.arch = "vaswani";
+  prefix.model.positions = "sinusoidal";
+  prefix.data.objective = "prefix";
+  prefix.train.precision = "bfloat16";
+  auto& bk = add("resnet_bk");
+  bk.model.arch = "resnet_bk";
+  bk.model.positions = "learned";
+  bk.model.dropout = 0.1;
+  bk.optimizer.decays = "matrices";
+  auto& llama = add("llama");
+  llama.model.arch = "llama";
+  llama.model.gated_mlp = true;
+  llama.model.n_kv_heads = 1;
+  llama.model.activation_checkpointing = true;
+  llama.gate.form = "glu";
+  return all;
 }
 
 }  // namespace
@@ -137,8 +177,9 @@ BOOST_AUTO_TEST_CASE(a_team_diverges_together) {
   }
 }
 
-BOOST_AUTO_TEST_CASE(a_trial_goes_on_as_if_nothing_had_been) {
-  const auto s = settings(19, 4);
+namespace {
+
+void goes_on_as_if_nothing_had_been(const pg::config::Settings& s) {
   const auto alone = pg::comm::Communicator::alone();
   const std::string straight = numbers(s, alone);
   std::optional<pg::testing::ScratchFolder> mine;
@@ -177,6 +218,16 @@ BOOST_AUTO_TEST_CASE(a_trial_goes_on_as_if_nothing_had_been) {
                           });
   }
   world().wait_for_all([] {});
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(a_trial_goes_on_as_if_nothing_had_been) {
+  for (const auto& [name, s] : variants()) {
+    BOOST_TEST_CONTEXT(name) {
+      goes_on_as_if_nothing_had_been(s);
+    }
+  }
 }
 
 namespace {

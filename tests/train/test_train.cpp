@@ -240,3 +240,115 @@ BOOST_AUTO_TEST_CASE(the_observer_stops_a_trial_and_a_short_corpus_is_refused) {
   s.data.sequence_length = 600;
   BOOST_CHECK_THROW(pg::train::Trainer(s, corpus, alone), pg::InvalidInput);
 }
+
+BOOST_AUTO_TEST_CASE(weight_decay_acts_on_what_the_settings_say) {
+  auto s = small_settings();
+  s.model.arch = "gpt";
+  s.model.positions = "learned";
+  s.gate.unit = "paglu";
+  s.gate.policy = "learnable";
+  s.train.steps = 1;
+  s.schedule.warmup_steps = 1;
+  s.eval.tail_steps = 1;
+  s.eval.tail_interval = 1;
+  const auto values = [&](double weight_decay, const char* decays) {
+    s.optimizer.weight_decay = weight_decay;
+    s.optimizer.decays = decays;
+    pg::record::TrialRecord record;
+    const auto corpus = small_corpus();
+    const auto alone = pg::comm::Communicator::alone();
+    pg::train::Trainer trainer(s, corpus, alone);
+    BOOST_REQUIRE(trainer.run([](const auto&) { return true; }, record));
+    return trainer.hashes();
+  };
+  const auto none = values(0, "all");
+  const auto all = values(0.5, "all");
+  const auto matrices = values(0.5, "matrices");
+  const auto network = pg::train::network_of(s, small_corpus().vocabulary());
+  const auto specs = network.parameter_specs();
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    const bool alpha = specs[i].name.ends_with("_alpha");
+    const bool zero = specs[i].name.ends_with("_bias");  // they start there: nothing to decay
+    BOOST_TEST_CONTEXT(specs[i].name) {
+      if (!zero) BOOST_TEST((none[i].value == all[i].value) == alpha);
+      BOOST_TEST((none[i].value == matrices[i].value) == (specs[i].shape.size() < 2));
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(half_precision_learns_as_float_does_and_float16_scales_the_loss) {
+  auto s = small_settings();
+  s.train.steps = 120;
+  const auto corpus = small_corpus();
+  const auto full = train(s, corpus);
+  for (const char* precision : {"bfloat16", "float16"}) {
+    s.train.precision = precision;
+    const auto half = train(s, corpus);
+    BOOST_TEST_CONTEXT(precision) {
+      BOOST_TEST((half.summary.status == pg::record::TrialStatus::finished));
+      BOOST_TEST(half.summary.parameter_hash != full.summary.parameter_hash);
+      BOOST_TEST(half.summary.final_val_loss == full.summary.final_val_loss, tt::tolerance(0.01));
+      BOOST_TEST(full.val_loss.front() > full.summary.final_val_loss + 0.1);
+      // The first scale overflows the sums of a chunk; each step that did is skipped and said.
+      const bool scales = std::string(precision) == "float16";
+      BOOST_TEST((half.event_step.size() > 0) == scales);
+      BOOST_TEST(half.event_step.size() < 20);
+      BOOST_TEST(half.train_loss.size() + half.event_step.size() == 120);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(alphas_are_in_the_record) {
+  auto s = small_settings();
+  s.model.n_layers = 2;
+  BOOST_TEST(train(s, small_corpus()).alpha.empty());
+  s.gate.unit = "pagelu";
+  s.gate.policy = "layers";
+  s.gate.alpha_start = 0.25;
+  s.gate.alpha_end = 0.75;
+  s.gate.attention = true;
+  auto record = train(s, small_corpus());
+  const std::size_t n = record.val_step.size();
+  BOOST_REQUIRE(record.alpha.size() == 4 * n);
+  for (std::size_t i = 0; i < record.alpha.size(); ++i) {
+    BOOST_TEST(record.alpha[i] == (i % 2 == 0 ? 0.25 : 0.75));
+  }
+  s.gate.policy = "learnable";
+  s.gate.alpha = 0.3;
+  s.gate.attention_alpha = 0.6;
+  record = train(s, small_corpus());
+  BOOST_REQUIRE(record.alpha.size() == 4 * n);
+  BOOST_TEST(record.alpha[0] == 0.3, tt::tolerance(0.3));  // has moved, not far
+  BOOST_TEST(record.alpha[2] == 0.6, tt::tolerance(0.3));
+  BOOST_TEST(record.alpha.front() != record.alpha[record.alpha.size() - 4]);
+  s.gate.policy = "linear";
+  s.gate.alpha_start = 1;
+  s.gate.alpha_end = 0;
+  record = train(s, small_corpus());
+  BOOST_TEST(record.alpha.back() == 0.0);
+  BOOST_TEST(record.alpha.front() == 1 - 9.0 / 39.0, tt::tolerance(1e-12));
+}
+
+BOOST_AUTO_TEST_CASE(label_smoothing_raises_the_training_loss_only) {
+  auto s = small_settings();
+  const auto plain = train(s, small_corpus());
+  s.train.label_smoothing = 0.2;
+  const auto smoothed = train(s, small_corpus());
+  BOOST_TEST(smoothed.train_loss.back() > plain.train_loss.back() + 0.05);
+  BOOST_TEST(smoothed.val_loss.back() < smoothed.train_loss.back());
+}
+
+BOOST_AUTO_TEST_CASE(a_vocabulary_that_is_too_small_is_refused) {
+  auto s = small_settings();
+  s.model.vocab_size = 7;  // of 8 symbols
+  const auto corpus = small_corpus();
+  BOOST_CHECK_THROW(pg::train::network_of(s, corpus.vocabulary()), pg::InvalidInput);
+  s.model.vocab_size = 100;
+  BOOST_TEST(pg::train::count_parameters(s, corpus.vocabulary()) -
+                 pg::train::count_parameters(small_settings(), corpus.vocabulary()) ==
+             92 * 16);
+  s = small_settings();
+  s.model.arch = "t5";
+  s.data.objective = "span_corruption";
+  BOOST_TEST(pg::train::vocabulary_of(s, 8) == 8 + 1 + 2);  // one span of 16 tokens
+}
