@@ -26,8 +26,29 @@ bool is_gate_path(const std::string& path) {
   return path.starts_with("gate.");
 }
 
+constexpr const char* kPolicyPath = "gate.policy";
+
+/// Of a fixed alpha only: what it starts from elsewhere is part of the gate's name.
 std::optional<double> alpha_of(const Arm& arm) {
+  if (value_at(arm.settings, kPolicyPath) != "fixed") return std::nullopt;
   return parse_real(value_at(arm.settings, kAlphaPath));  // "unused": nothing
+}
+
+/// Unit, form and norms: what an anchor at some alpha shares with its arms, whatever their policy.
+std::string kind_of(const Arm& arm) {
+  std::string text = value_at(arm.settings, kUnitPath) + " " + value_at(arm.settings, kFormPath);
+  if (value_at(arm.settings, kUnitPath) == "paunit") {
+    text += " " + value_at(arm.settings, "gate.function");
+  }
+  for (const char* part : {"gate_norm", "pre_norm", "post_norm", "attention"}) {
+    if (value_at(arm.settings, std::string("gate.") + part) != "true") continue;
+    text += std::string(" +") + part;
+    if (part == std::string_view("attention")) {
+      const std::string alpha = value_at(arm.settings, "gate.attention_alpha");
+      if (alpha != "unused") text += "=" + alpha;
+    }
+  }
+  return text;
 }
 
 std::string arm_label(const Arm& arm) {
@@ -74,7 +95,8 @@ std::optional<std::size_t> anchor_for(const GatingAnalysis& a, const GatingBlock
       if (value_at(candidate.settings, kUnitPath) == kVanilla) return i;
     } else if (std::string(kAlphaPath) + "=" + value_at(candidate.settings, kAlphaPath) ==
                    a.anchor &&
-               gate_of(candidate) == gate_of(arm)) {
+               value_at(candidate.settings, kPolicyPath) == "fixed" &&
+               kind_of(candidate) == kind_of(arm)) {
       return i;
     }
   }
@@ -386,7 +408,20 @@ void require_an_anchor(const GatingAnalysis& a) {
 
 std::string gate_of(const Arm& arm) {
   const std::string unit = value_at(arm.settings, kUnitPath);
-  return unit == kVanilla ? "vanilla" : unit + " " + value_at(arm.settings, kFormPath);
+  if (unit == kVanilla) return "vanilla";
+  const std::string policy = value_at(arm.settings, kPolicyPath);
+  std::string text = kind_of(arm);
+  const auto of = [&](const char* name) {
+    return value_at(arm.settings, std::string("gate.") + name);
+  };
+  if (policy == "fixed") return text;
+  text += " " + policy;
+  if (policy == "learnable" || policy == "warmup" || policy.starts_with("adaptive")) {
+    text += " " + of("alpha");
+  } else if (policy != "entropy" && policy != "confidence") {
+    text += " " + of("alpha_start") + " to " + of("alpha_end");
+  }
+  return text;
 }
 
 std::string to_string(ArmStatus status) {

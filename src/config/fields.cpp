@@ -219,7 +219,8 @@ void describe_settings(Builder& b, Settings& s) {
   b.add("n_kv_heads", s.model.n_kv_heads, kNotNegative,
         "heads of keys and values, each for several of queries; 0: n_heads");
   b.add("d_head", s.model.d_head, kNotNegative, "width of a head; 0: d_model / n_heads");
-  b.add("d_ff", s.model.d_ff, {.low = 0, .high = 1e12}, "width of the MLP; 0: 4 d_model");
+  b.add("d_ff", s.model.d_ff, {.low = 0, .high = 1e12},
+        "width of the MLP or expert; 0: 4 d_model, in a resnet_bk 2 d_model");
   b.add("activation", s.model.activation, {"gelu", "gelu_tanh", "relu", "silu"},
         "of the vanilla MLP");
   b.add("gated_mlp", s.model.gated_mlp,

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace pg::config {
@@ -35,7 +36,9 @@ struct ModelSettings {
   std::string initial_weights = "seed";
 
   // What the zeros stand for.
-  [[nodiscard]] std::int64_t mlp_width() const { return d_ff > 0 ? d_ff : 4 * d_model; }
+  [[nodiscard]] std::int64_t mlp_width() const {
+    return d_ff > 0 ? d_ff : (arch == "resnet_bk" ? 2 : 4) * d_model;
+  }
   [[nodiscard]] std::int64_t head_size() const { return d_head > 0 ? d_head : d_model / n_heads; }
   [[nodiscard]] std::int64_t kv_heads() const { return n_kv_heads > 0 ? n_kv_heads : n_heads; }
   [[nodiscard]] bool has_encoder() const { return arch == "t5" || arch == "vaswani"; }
@@ -169,12 +172,17 @@ struct AnalysisSettings {
   double equivalence_margin = 0.02;
 };
 
-/// A study: base settings, the axes that vary around them, stages, and the analysis.
+/// Settings that differ from the base together: (path, value) as axes have them.
+using ArmSettings = std::vector<std::pair<std::string, std::string>>;
+
+/// A study: base settings, arms and axes that vary around them (each arm at every point of the
+/// axes), stages, and the analysis.
 struct Study {
   std::string name = "study";
   std::string question = "What do these settings give?";
   Settings base;
   std::vector<Axis> axes;
+  std::vector<ArmSettings> arms;
   CheckpointSettings checkpoint;
   RefineSettings refine;
   TransferSettings transfer;

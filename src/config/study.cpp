@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <optional>
 #include <set>
 
 #include "base/error.hpp"
@@ -60,7 +61,7 @@ class Loader {
  public:
   Loader(Study& study, Problems& problems)
       : study_(study), problems_(problems), fields_(study_fields(study)) {
-    std::set<std::string> words = {"axes", "preset", "quick"};
+    std::set<std::string> words = {"arms", "axes", "preset", "quick"};
     for (const Field& field : fields_) {
       words.insert(field.path);
       for (std::size_t dot = field.path.find('.'); dot != std::string::npos;
@@ -80,7 +81,7 @@ class Loader {
       const std::string path = prefix.empty() ? key : prefix + "." + key;
       if (!seen.insert(key).second)
         problems_.add(place(file, entry.first), fmt::format("{} appears twice", path));
-      if (is_field(path) || path.starts_with("axes.")) {
+      if (is_field(path) || path == "arms" || path.starts_with("axes.")) {
         out.push_back({path, entry.second, place(file, entry.first)});
       } else if (is_group(path)) {
         if (entry.second.IsMap()) {
@@ -98,6 +99,10 @@ class Loader {
     for (const Assignment& a : assignments) {
       if (a.path.starts_with("axes.")) {
         apply_axis(a);
+        continue;
+      }
+      if (a.path == "arms") {
+        apply_arms(a);
         continue;
       }
       const auto field = find(a.path);
@@ -128,24 +133,32 @@ class Loader {
            });
   }
 
-  void apply_axis(const Assignment& a) {
-    const std::string path = a.path.substr(5);
-    Settings trial = study_.base;
-    auto candidates = settings_fields(trial);
+  /// The field at a path where it may vary within a study; else a problem is added.
+  std::optional<Field> varying_field(std::vector<Field>& candidates, const std::string& path,
+                                     const std::string& name, const std::string& origin) {
     const auto field = std::find_if(candidates.begin(), candidates.end(),
                                     [&](const Field& f) { return f.path == path; });
     if (field == candidates.end()) {
       std::vector<std::string> paths;
       for (const Field& f : candidates) paths.push_back(f.path);
       const auto near = nearest_word(path, paths);
-      problems_.add(a.origin, fmt::format("axes.{}: only a trial's setting can vary{}", path,
-                                          near ? "; did you mean " + *near + "?" : ""));
-      return;
+      problems_.add(origin, fmt::format("{}: only a trial's setting can vary{}", name,
+                                        near ? "; did you mean " + *near + "?" : ""));
+      return std::nullopt;
     }
-    if (path.starts_with("data.") && path != "data.sequence_length") {
-      problems_.add(a.origin, a.path + ": a study has one corpus; expected a study for each");
-      return;
+    if (path.starts_with("data.") && path != "data.sequence_length" && path != "data.objective") {
+      problems_.add(origin, name + ": a study has one corpus; expected a study for each");
+      return std::nullopt;
     }
+    return *field;
+  }
+
+  void apply_axis(const Assignment& a) {
+    const std::string path = a.path.substr(5);
+    Settings trial = study_.base;
+    auto candidates = settings_fields(trial);
+    const auto field = varying_field(candidates, path, a.path, a.origin);
+    if (!field) return;
     if (!a.value.IsSequence() || a.value.size() == 0) {
       problems_.add(a.origin, a.path + ": expected a list with at least one value");
       return;
@@ -169,6 +182,32 @@ class Loader {
       study_.axes.push_back(std::move(axis));
     } else {
       *same = std::move(axis);
+    }
+  }
+
+  void apply_arms(const Assignment& a) {
+    study_.arms.clear();
+    if (!a.value.IsSequence()) {
+      problems_.add(a.origin, "arms: expected a list of {setting: value, ...}");
+      return;
+    }
+    for (const YAML::Node& item : a.value) {
+      if (!item.IsMap() || item.size() == 0) {
+        problems_.add(a.origin, "arms: expected a list of {setting: value, ...}");
+        return;
+      }
+      ArmSettings arm;
+      for (const auto& entry : item) {
+        const std::string path = entry.first.Scalar();
+        Settings trial = study_.base;
+        auto candidates = settings_fields(trial);
+        const auto field = varying_field(candidates, path, "arms: " + path, a.origin);
+        if (!field) continue;
+        const std::string wrong = field->set(entry.second);
+        if (!wrong.empty()) problems_.add(a.origin, fmt::format("arms: {}: {}", path, wrong));
+        arm.emplace_back(path, field->get().Scalar());
+      }
+      study_.arms.push_back(std::move(arm));
     }
   }
 
@@ -209,7 +248,7 @@ void add_contradictions(const Study& study, const std::string& origin, Problems&
       if (seen.insert(text).second) problems.add(where, text);
     }
   };
-  const bool no_gates = study.base.gate.is_vanilla() &&
+  const bool no_gates = study.base.gate.is_vanilla() && study.arms.empty() &&
                         std::none_of(study.axes.begin(), study.axes.end(),
                                      [](const Axis& axis) { return axis.path == "gate.unit"; });
   if (no_gates && study.base.gate.form != GateSettings{}.form) {
@@ -217,11 +256,31 @@ void add_contradictions(const Study& study, const std::string& origin, Problems&
                                      "expected {}",
                                      study.base.gate.form, GateSettings{}.form));
   }
-  check(study.base, origin);
-  for (const Axis& axis : study.axes) {
-    for (const std::string& value : axis.values) {
-      check(with(study.base, axis.path, value),
-            fmt::format("{} at {} = {}", origin, axis.path, value));
+  if (!study.arms.empty() && (study.refine.enabled || study.transfer.enabled)) {
+    problems.add(origin,
+                 "the study has arms, but the stages look for learning rates: expected "
+                 "stages.refine.enabled and stages.transfer.enabled: false");
+  }
+  std::vector<std::pair<Settings, std::string>> bases = {{study.base, origin}};
+  for (const ArmSettings& arm : study.arms) {
+    Settings settings = study.base;
+    std::vector<std::string> words;
+    for (const auto& [path, value] : arm) {
+      settings = with(settings, path, value);
+      words.push_back(path + " = " + value);
+      for (const Axis& axis : study.axes) {
+        if (axis.path == path) problems.add(origin, path + " is set by an arm and is an axis too");
+      }
+    }
+    bases.emplace_back(settings, fmt::format("{} in the arm {}", origin, join(words, ", ")));
+  }
+  for (const auto& [settings, where] : bases) {
+    check(settings, where);
+    for (const Axis& axis : study.axes) {
+      for (const std::string& value : axis.values) {
+        check(with(settings, axis.path, value),
+              fmt::format("{} at {} = {}", where, axis.path, value));
+      }
     }
   }
 }
@@ -329,7 +388,17 @@ std::string print_study(const Study& study) {
   for (const Axis& axis : study.axes) {
     out << YAML::Key << axis.path << YAML::Value << YAML::Flow << axis.values;
   }
-  out << YAML::EndMap << YAML::EndMap;
+  out << YAML::EndMap;
+  if (!study.arms.empty()) {
+    out << YAML::Key << "arms" << YAML::Value << YAML::BeginSeq;
+    for (const ArmSettings& arm : study.arms) {
+      out << YAML::Flow << YAML::BeginMap;
+      for (const auto& [path, value] : arm) out << YAML::Key << path << YAML::Value << value;
+      out << YAML::EndMap;
+    }
+    out << YAML::EndSeq;
+  }
+  out << YAML::EndMap;
   return std::string(out.c_str()) + "\n";
 }
 
@@ -424,6 +493,18 @@ std::vector<std::string> differences(const Study& a, const Study& b) {
     }
     return parts.empty() ? std::string("none") : join(parts, "; ");
   };
+  const auto arms_text = [](const Study& study) {
+    std::vector<std::string> arms;
+    for (const ArmSettings& arm : study.arms) {
+      std::vector<std::string> parts;
+      for (const auto& [path, value] : arm) parts.push_back(path + "=" + value);
+      arms.push_back(join(parts, " "));
+    }
+    return arms.empty() ? std::string("none") : join(arms, "; ");
+  };
+  if (arms_text(a) != arms_text(b)) {
+    lines.push_back(fmt::format("arms: {}, not {}", arms_text(a), arms_text(b)));
+  }
   if (axes_text(a) != axes_text(b)) {
     lines.push_back(fmt::format("axes: {}, not {}", axes_text(a), axes_text(b)));
   }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -15,11 +16,13 @@ namespace {
 /// File names stay short and sort by batch: four digits, and six significant ones for a rate.
 std::string id_part(const std::string& path, const std::string& value) {
   static const std::map<std::string, std::string> kShortNames = {
-      {"optimizer.lr", "lr"},  {"train.seed", "s"},
-      {"gate.alpha", "a"},     {"gate.unit", ""},
-      {"gate.form", ""},       {"model.d_model", "d"},
-      {"model.n_layers", "l"}, {"model.d_ff", "f"},
-      {"train.steps", "t"},    {"optimizer.weight_decay", "wd"}};
+      {"optimizer.lr", "lr"},   {"train.seed", "s"},
+      {"gate.alpha", "a"},      {"gate.unit", ""},
+      {"gate.form", ""},        {"gate.policy", ""},
+      {"model.arch", ""},       {"gate.alpha_start", "from"},
+      {"gate.alpha_end", "to"}, {"model.d_model", "d"},
+      {"model.n_layers", "l"},  {"model.d_ff", "f"},
+      {"train.steps", "t"},     {"optimizer.weight_decay", "wd"}};
   if (path == "train.batch") return fmt::format("b{:04}", *parse_integer(value));
   if (path == "optimizer.lr") return fmt::format("lr{:.6g}", *parse_real(value));
   const auto found = kShortNames.find(path);
@@ -42,10 +45,24 @@ std::string what_it_computes(config::Settings settings) {
 }  // namespace
 
 Trial make_trial(const config::Study& study, const std::string& stage,
-                 const std::vector<std::string>& values) {
+                 const std::vector<std::string>& values, const config::ArmSettings& arm) {
   require(values.size() == study.axes.size(), "one value for each axis");
   Trial trial{"", stage, {}, study.base};
   std::vector<std::string> parts;
+  for (const auto& [path, value] : arm) {
+    trial.settings = config::with(trial.settings, path, value);
+    parts.push_back(id_part(path, value));
+  }
+  // Every arm says its value of what any arm sets.
+  for (const config::ArmSettings& other : study.arms) {
+    for (const auto& [path, ignored] : other) {
+      const auto known = [&, name = path](const auto& v) { return v.first == name; };
+      if (std::any_of(trial.varied.begin(), trial.varied.end(), known)) continue;
+      for (const auto& [name, value] : config::setting_values(trial.settings)) {
+        if (name == path) trial.varied.emplace_back(path, value);
+      }
+    }
+  }
   for (std::size_t i = 0; i < values.size(); ++i) {
     const std::string& path = study.axes[i].path;
     trial.settings = config::with(trial.settings, path, values[i]);
@@ -65,22 +82,26 @@ Trial make_trial(const config::Study& study, const std::string& stage,
 std::vector<Trial> grid_trials(const config::Study& study) {
   std::vector<Trial> trials;
   std::set<std::string> different;
-  std::vector<std::size_t> position(study.axes.size(), 0);
-  for (;;) {
-    std::vector<std::string> values;
-    for (std::size_t i = 0; i < position.size(); ++i) {
-      values.push_back(study.axes[i].values[position[i]]);
+  const std::vector<config::ArmSettings> none(1);
+  for (const config::ArmSettings& arm : study.arms.empty() ? none : study.arms) {
+    std::vector<std::size_t> position(study.axes.size(), 0);
+    for (;;) {
+      std::vector<std::string> values;
+      for (std::size_t i = 0; i < position.size(); ++i) {
+        values.push_back(study.axes[i].values[position[i]]);
+      }
+      Trial trial = make_trial(study, "grid", values, arm);
+      if (different.insert(what_it_computes(trial.settings)).second) {
+        trials.push_back(std::move(trial));
+      }
+      std::size_t axis = position.size();  // the last axis runs fastest
+      while (axis > 0 && ++position[axis - 1] == study.axes[axis - 1].values.size()) {
+        position[--axis] = 0;
+      }
+      if (axis == 0) break;
     }
-    Trial trial = make_trial(study, "grid", values);
-    if (different.insert(what_it_computes(trial.settings)).second) {
-      trials.push_back(std::move(trial));
-    }
-    std::size_t axis = position.size();  // the last axis runs fastest
-    while (axis > 0 && ++position[axis - 1] == study.axes[axis - 1].values.size()) {
-      position[--axis] = 0;
-    }
-    if (axis == 0) return trials;
   }
+  return trials;
 }
 
 int axis_index(const config::Study& study, const std::string& path) {

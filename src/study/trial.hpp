@@ -19,11 +19,13 @@ struct Trial {
   config::Settings settings;
 };
 
-/// The trial at these values of the study's axes (one value an axis, in order).
+/// The trial at these values of the study's axes (one value an axis, in order), in an arm of the
+/// study where it has any.
 Trial make_trial(const config::Study& study, const std::string& stage,
-                 const std::vector<std::string>& values);
+                 const std::vector<std::string>& values, const config::ArmSettings& arm = {});
 
-/// The full product of the axes, in the order of the study; one trial when nothing varies. Of
+/// Every arm at the full product of the axes, in the order of the study; one trial when nothing
+/// varies. Of
 /// trials that differ in unused settings only (alpha of vanilla) the first is taken.
 std::vector<Trial> grid_trials(const config::Study& study);
 

@@ -172,6 +172,6 @@ ended_with "$limit" limit COMPLETED 0:0
 # The first launch knew its end: a minute after its start, in seconds since 1970.
 grep -m 1 -qE "launch 1, .* ends at [0-9]{10}$" limit.log || fail "the end of the job is not known"
 same_bits limit
-ended_with "$told" told FAILED 64:0 0 "told to stop"
+ended_with "$told" told FAILED 64:0 "" "told to stop"
 step "done"
 finish
