@@ -343,6 +343,9 @@ void describe_settings(Builder& b, Settings& s) {
         "that it has diverged");
   b.add("rollback_interval", s.anomaly.rollback_interval, kNotNegative,
         "steps between the generations that a trial may go back to");
+  b.group("measure");
+  b.add("gradient_tails", s.measure.gradient_tails, kNotNegative,
+        "steps between estimates of the tails of the gradient and of its noise; 0: none");
 }
 
 }  // namespace

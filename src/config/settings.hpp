@@ -120,6 +120,10 @@ struct AnomalySettings {
   std::int64_t rollback_interval = 0;
 };
 
+struct MeasureSettings {
+  std::int64_t gradient_tails = 0;
+};
+
 /// Every setting of one trial, resolved.
 struct Settings {
   ModelSettings model;
@@ -130,6 +134,7 @@ struct Settings {
   TrainSettings train;
   EvalSettings eval;
   AnomalySettings anomaly;
+  MeasureSettings measure;
 };
 
 /// A setting that varies: its path and its values as they are written in the study.

@@ -129,6 +129,10 @@ void adamw_step(at::Tensor& parameter, at::Tensor& moment1, at::Tensor& moment2,
                 const at::Tensor& gradient, double scale, std::int64_t step,
                 const AdamWSettings& settings);
 
+/// Multiply-adds per second, each as two operations, of one core in float32 with the widest vectors
+/// of instruction_set(): the best of five runs of a few milliseconds.
+double measure_peak_flops();
+
 /// The instruction set the fast paths run on here ("AVX3_ZEN4", "AVX2", ...): results are
 /// reproducible per instruction set, so it belongs into the provenance.
 const char* instruction_set();

@@ -33,6 +33,23 @@ void visit_numbers(Summary& s, Visitor&& visit) {
   visit("seconds", s.seconds);
 }
 
+/// Since version 4.
+template <typename Summary, typename Visitor>
+void visit_measurements(Summary& s, Visitor&& visit) {
+  visit("forward_flops", s.forward_flops);
+  visit("peak_fraction", s.peak_fraction);
+  visit("peak_memory_mb", s.peak_memory_mb);
+  visit("inference_s", s.inference_s);
+}
+
+template <typename Record, typename Visitor>
+void visit_measured_series(Record& r, Visitor&& visit) {
+  visit("gates/alpha", r.alpha);
+  visit("tails/step", r.tails_step);
+  visit("tails/gradient", r.gradient_tails);
+  visit("tails/noise", r.noise_tails);
+}
+
 template <typename Summary, typename Visitor>
 void visit_texts(Summary& s, Visitor&& visit) {
   visit("id", s.id);
@@ -109,7 +126,9 @@ void write_trial(const std::filesystem::path& file, const TrialRecord& record) {
     out.attribute("corpus_sha256", record.corpus_sha256);
     visit_series(record, [&](const char* name, const auto& values) { out.dataset(name, values); });
     visit_events(record, [&](const char* name, const auto& values) { out.dataset(name, values); });
-    out.dataset("gates/alpha", record.alpha);
+    visit_measurements(s, [&](const char* name, double value) { out.attribute(name, value); });
+    visit_measured_series(record,
+                          [&](const char* name, const auto& values) { out.dataset(name, values); });
     out.close();
   }
   (void)read_trial(pending.path());  // what cannot be read back must not replace anything
@@ -148,12 +167,18 @@ TrialRecord read_trial(const std::filesystem::path& file) {
   if (version >= 3) {
     visit_events(record, [&](const char* name, auto& values) { read_into(in, name, values); });
   }
-  if (version >= 4) read_into(in, "gates/alpha", record.alpha);
+  if (version >= 4) {
+    visit_measurements(s, [&](const char* name, double& value) { read_into(in, name, value); });
+    visit_measured_series(record,
+                          [&](const char* name, auto& values) { read_into(in, name, values); });
+  }
   const std::size_t steps = record.train_step.size();
   if (record.train_loss.size() != steps || record.grad_norm.size() != steps ||
       record.lr.size() != steps || record.val_loss.size() != record.val_step.size() ||
       record.event_kind.size() != record.event_step.size() ||
       record.alpha.size() % std::max<std::size_t>(1, record.val_step.size()) != 0 ||
+      record.gradient_tails.size() != kGradientTails * record.tails_step.size() ||
+      record.noise_tails.size() != kNoiseTails * record.tails_step.size() ||
       record.event_target.size() != record.event_step.size()) {
     throw_data(file.string() + ": its time series differ in length", "one value per step",
                "run the study again");

@@ -43,7 +43,11 @@ struct TrialSummary {
   bool converged = false;       ///< sd below the limit and no significant downward drift
   double clip_fraction = 0;     ///< share of steps whose gradient norm exceeded the limit
   double seconds = 0;           ///< wall time of training and evaluation
-  std::int64_t team_size = 1;   ///< ranks that trained it together
+  double forward_flops = 0;    ///< of one target: matrix products; a training step has 3 times that
+  double peak_fraction = 0;    ///< of the cores' multiply-add peak, in training; 0: not on a CPU
+  double peak_memory_mb = 0;   ///< largest resident memory of a rank while it trained this
+  double inference_s = 0;      ///< of a forward pass over one sequence, the median
+  std::int64_t team_size = 1;  ///< ranks that trained it together
   std::string reproducible = "strict";  ///< fast: the numbers depend on team_size
   std::string parameter_hash;           ///< SHA-256 over the final parameters, in order
   std::string launch;                   ///< id of the launch in provenance.json that trained it
@@ -66,12 +70,24 @@ struct TrialRecord {
   /// then, where attention is gated, of each block's attention. Empty without gates.
   std::vector<double> alpha;
 
+  /// Estimates of the tails at steps that the settings ask for, one row after another. Of the
+  /// gradient of a batch: Hill's alpha at 1, 5, 10 and 20 % of the coordinates, shape of the
+  /// generalized Gaussian, excess kurtosis; of its noise, the gradient of the first chunk less that
+  /// of the batch: the same, and the index of a stable law by log moments. NaN where data do not
+  /// determine it.
+  std::vector<std::int64_t> tails_step;
+  std::vector<double> gradient_tails;  ///< (n, kGradientTails)
+  std::vector<double> noise_tails;     ///< (n, kNoiseTails)
+
   /// What was done about anomalies, in order: at which step (1-based), what (EventKind), and the
   /// step of the generation that the trial went back to (0 for a skip).
   std::vector<std::int64_t> event_step;
   std::vector<std::int64_t> event_kind;
   std::vector<std::int64_t> event_target;
 };
+
+inline constexpr std::size_t kGradientTails = 6;
+inline constexpr std::size_t kNoiseTails = 7;
 
 inline constexpr std::int64_t kTrialFormatVersion = 4;
 

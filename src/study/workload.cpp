@@ -15,6 +15,8 @@ std::string shape_of(const config::Settings& settings) {
   shape.eval = {};
   shape.train = {};
   shape.train.chunk = settings.train.chunk;
+  shape.train.precision = settings.train.precision;
+  shape.measure = {};
   return config::print_settings(shape);
 }
 

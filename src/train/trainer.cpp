@@ -19,6 +19,7 @@
 #include "ops/ops.hpp"
 #include "train/batch_gradient.hpp"
 #include "train/chunk_reader.hpp"
+#include "train/peak_memory.hpp"
 #include "train/schedule.hpp"
 #include "train/stopwatch.hpp"
 #include "train/summary_statistics.hpp"
@@ -193,6 +194,7 @@ Trainer::Trainer(const config::Settings& s, const data::Corpus& corpus,
 
 bool Trainer::run(const Observer& observer, record::TrialRecord& record, checkpoint::Store* store) {
   started_ = std::chrono::steady_clock::now();
+  forget_peak_memory();
   record::TrialSummary& summary = record.summary;
   summary.batch = settings_.train.batch;
   summary.lr = settings_.optimizer.lr;
@@ -217,7 +219,7 @@ bool Trainer::run(const Observer& observer, record::TrialRecord& record, checkpo
                           static_cast<double>(std::max<std::int64_t>(1, summary.steps));
   summary.parameter_hash = parameters_.hash();
   if (summary.status == record::TrialStatus::finished) summarise(record, settings_);
-  measure();
+  measure(record);
   summary.seconds = seconds();
   return true;
 }
@@ -261,24 +263,27 @@ void Trainer::tick(std::int64_t step, const Observer& observer) {
   if (!observer({step, settings_.train.steps, tokens_})) wants_stop_ = true;
 }
 
-void Trainer::compute_chunks(std::int64_t step, const Observer& observer) {
+/// Sequences of a chunk of the batch of a step.
+model::Example Trainer::read_chunk(std::int64_t step, std::int64_t chunk) {
   const std::int64_t batch = settings_.train.batch;
+  const std::int64_t first = chunk * settings_.train.chunk;
+  positions_.clear();
+  for (std::int64_t slot = first; slot < std::min(first + settings_.train.chunk, batch); ++slot) {
+    positions_.push_back(sampler_.position(step + data_shift_, slot, batch));
+  }
+  return reader_.read(positions_, (step + data_shift_) * batch + first);
+}
+
+void Trainer::compute_chunks(std::int64_t step, const Observer& observer) {
   const std::int64_t chunk = settings_.train.chunk;
   const ChunkRange mine = batch_gradient_.my_chunks();
-  std::vector<std::int64_t> positions;
   model::PassOptions options = pass_options(step);
   options.label_smoothing = settings_.train.label_smoothing;
   if (mine.first == mine.last) tick(step, observer);
   for (std::int64_t i = mine.first; i < mine.last; ++i) {
     {
       const Stopwatch watch(chunk_seconds_);
-      const std::int64_t last = std::min((i + 1) * chunk, batch);
-      positions.clear();
-      for (std::int64_t slot = i * chunk; slot < last; ++slot) {
-        positions.push_back(sampler_.position(step + data_shift_, slot, batch));
-      }
-      const model::Example example =
-          reader_.read(positions, (step + data_shift_) * batch + i * chunk);
+      const model::Example example = read_chunk(step, i);
       batch_gradient_.begin_chunk();
       options.dropout = model::DropoutKey{settings_.train.seed, step, i * chunk};
       const at::Tensor loss_sum = model_.loss_sum(parameters_, example, options);
@@ -286,7 +291,7 @@ void Trainer::compute_chunks(std::int64_t step, const Observer& observer) {
       batch_gradient_.end_chunk(loss_sum.item<double>());
     }
     ++n_chunks_;
-    tokens_ += static_cast<std::int64_t>(positions.size()) * objective_.n_targets();
+    tokens_ += static_cast<std::int64_t>(positions_.size()) * objective_.n_targets();
     tick(step, observer);
   }
 }
@@ -304,6 +309,11 @@ Trainer::Outcome Trainer::update(std::int64_t step, const BatchGradient::Sum& su
     note_event(record, step, record::EventKind::skip, 0);
     record.summary.steps = step + 1;
     return Outcome::skipped;
+  }
+  const std::int64_t tails = settings_.measure.gradient_tails;
+  if (tails > 0 && (step + 1) % tails == 0 && std::isfinite(grad_norm)) {
+    at::Tensor gradient = sum.gradient;
+    add_tails(step, gradient, record);
   }
   const auto what = anomaly_in(loss, grad_norm, settings_.anomaly.spike, record.train_loss);
   if (!what.empty()) return act_on_anomaly(step, what, record, store);
@@ -409,21 +419,6 @@ void Trainer::log_alphas(const model::PassOptions& options, record::TrialRecord&
   if (settings_.gate.attention) {
     record.alpha.insert(record.alpha.end(), alphas.attention.begin(), alphas.attention.end());
   }
-}
-
-void Trainer::measure() {
-  const auto mean = [](double seconds, std::int64_t n) {
-    return n > 0 ? seconds / static_cast<double>(n) : 0.0;
-  };
-  const double sum_seconds = batch_gradient_.sum_seconds();
-  timing_.chunk_s = mean(chunk_seconds_, n_chunks_);
-  timing_.eval_chunk_s = mean(validation_.seconds(), validation_.n_chunks_done());
-  timing_.eval_s = validation_.seconds();
-  timing_.n_steps = n_updates_;
-  timing_.step_s = mean(update_seconds_ + sum_seconds, n_updates_);
-  timing_.all_reduce_s = mean(batch_gradient_.message_seconds(), n_updates_);
-  timing_.work_s = chunk_seconds_ + validation_.seconds();
-  if (team_.rank() == 0) timing_.work_s += update_seconds_ + sum_seconds;
 }
 
 std::vector<TensorHash> Trainer::hashes() const {

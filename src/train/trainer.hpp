@@ -101,7 +101,10 @@ class Trainer {
                  checkpoint::Store* store);
   bool validate(std::int64_t step, const Observer& observer, record::TrialRecord& record);
   void tick(std::int64_t step, const Observer& observer);
-  void measure();
+  void measure(record::TrialRecord& record);
+  [[nodiscard]] double inference_seconds() const;
+  model::Example read_chunk(std::int64_t step, std::int64_t chunk);
+  void add_tails(std::int64_t step, at::Tensor& gradient, record::TrialRecord& record);
 
   config::Settings settings_;
   const data::Corpus& corpus_;
@@ -126,8 +129,9 @@ class Trainer {
   std::int64_t n_rollbacks_ = 0;
   double earlier_seconds_ = 0;  ///< of earlier launches
   std::chrono::steady_clock::time_point started_;
-  std::int64_t n_clipped_ = 0;  ///< steps
-  double loss_scale_ = 1;       ///< of the gradients; above 1 with float16 only
+  std::vector<std::int64_t> positions_;  ///< of the chunk that was read last
+  std::int64_t n_clipped_ = 0;           ///< steps
+  double loss_scale_ = 1;                ///< of the gradients; above 1 with float16 only
   std::int64_t n_good_steps_ = 0;
   double chunk_seconds_ = 0;
   double update_seconds_ = 0;

@@ -32,6 +32,9 @@ void for_each_series(Record& record, const Visit& visit) {
   visit("log/val_step", Type::int64, record.val_step);
   visit("log/val_loss", Type::float64, record.val_loss);
   visit("log/alpha", Type::float64, record.alpha);
+  visit("tails/step", Type::int64, record.tails_step);
+  visit("tails/gradient", Type::float64, record.gradient_tails);
+  visit("tails/noise", Type::float64, record.noise_tails);
   visit("events/step", Type::int64, record.event_step);
   visit("events/kind", Type::int64, record.event_kind);
   visit("events/target", Type::int64, record.event_target);

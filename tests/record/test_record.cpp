@@ -46,6 +46,10 @@ TrialRecord sample_record() {
   s.converged = true;
   s.clip_fraction = 0.125;
   s.seconds = 321.5;
+  s.forward_flops = 123456;
+  s.peak_fraction = 0.47;
+  s.peak_memory_mb = 312.5;
+  s.inference_s = 1.5e-3;
   s.parameter_hash = std::string(64, 'f');
   s.launch = "launch-2";
   s.team_size = 4;
@@ -53,6 +57,9 @@ TrialRecord sample_record() {
   record.event_step = {17, 90};
   record.event_kind = {0, 1};
   record.event_target = {0, 80};
+  record.tails_step = {100, 200};
+  record.gradient_tails = std::vector<double>(2 * pg::record::kGradientTails, 3.5);
+  record.noise_tails = std::vector<double>(2 * pg::record::kNoiseTails, 1.9);
   record.settings_yaml = "train:\n  batch: 64\n";
   record.corpus_sha256 = std::string(64, '8');
   for (std::int64_t step = 1; step <= 200; ++step) {
@@ -63,6 +70,7 @@ TrialRecord sample_record() {
     if (step % 10 == 0) {
       record.val_step.push_back(step);
       record.val_loss.push_back(5.0 / static_cast<double>(step));
+      record.alpha.insert(record.alpha.end(), {0.25, 0.75});
     }
   }
   return record;
@@ -94,6 +102,14 @@ void check_same(const TrialRecord& a, const TrialRecord& b) {
   BOOST_TEST(s.converged == t.converged);
   BOOST_TEST(s.clip_fraction == t.clip_fraction);
   BOOST_TEST(s.seconds == t.seconds);
+  BOOST_TEST(s.forward_flops == t.forward_flops);
+  BOOST_TEST(s.peak_fraction == t.peak_fraction);
+  BOOST_TEST(s.peak_memory_mb == t.peak_memory_mb);
+  BOOST_TEST(s.inference_s == t.inference_s);
+  BOOST_TEST(a.alpha == b.alpha, boost::test_tools::per_element());
+  BOOST_TEST(a.tails_step == b.tails_step, boost::test_tools::per_element());
+  BOOST_TEST(a.gradient_tails == b.gradient_tails, boost::test_tools::per_element());
+  BOOST_TEST(a.noise_tails == b.noise_tails, boost::test_tools::per_element());
   BOOST_TEST(s.parameter_hash == t.parameter_hash);
   BOOST_TEST(s.launch == t.launch);
   BOOST_TEST(s.team_size == t.team_size);

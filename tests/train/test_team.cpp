@@ -72,6 +72,8 @@ std::string numbers(const pg::config::Settings& s, const pg::comm::Communicator&
   add(record.grad_norm);
   add(record.val_loss);
   add(record.alpha);
+  add(record.gradient_tails);
+  add(record.noise_tails);
   return text;
 }
 
@@ -88,6 +90,7 @@ std::vector<std::pair<std::string, pg::config::Settings>> variants() {
     s.gate.policy = policy;
     s.gate.attention = true;
   }
+  add("tails").measure.gradient_tails = 4;
   add("float16").train.precision = "float16";
   auto& span = add("span corruption");
   span.model.arch = "t5";

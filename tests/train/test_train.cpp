@@ -10,6 +10,8 @@
 #include "base/error.hpp"
 #include "base/random.hpp"
 #include "data/synthetic.hpp"
+#include "measure/tails.hpp"
+#include "train/chunk_reader.hpp"
 #include "train/chunk_tree.hpp"
 #include "train/schedule.hpp"
 #include "train/summary_statistics.hpp"
@@ -351,4 +353,73 @@ BOOST_AUTO_TEST_CASE(a_vocabulary_that_is_too_small_is_refused) {
   s.model.arch = "t5";
   s.data.objective = "span_corruption";
   BOOST_TEST(pg::train::vocabulary_of(s, 8) == 8 + 1 + 2);  // one span of 16 tokens
+}
+
+BOOST_AUTO_TEST_CASE(measurements_are_in_the_record) {
+  auto s = small_settings();
+  const auto plain = train(s, small_corpus());
+  BOOST_TEST(plain.tails_step.empty());
+  const auto& summary = plain.summary;
+  // 2 per weight of a matrix and of the tied head, and attention over what is visible.
+  const double d = 16;
+  BOOST_TEST(summary.forward_flops == 2 * (4 * d * d + 2 * d * 16 + 8 * d) + 4 * d * (16 + 1) / 2,
+             tt::tolerance(1e-12));
+  BOOST_TEST(summary.peak_memory_mb > 20);
+  BOOST_TEST(summary.peak_memory_mb < 4000);
+  BOOST_TEST(summary.peak_fraction > 1e-6);
+  BOOST_TEST(summary.peak_fraction < 1);
+  BOOST_TEST(summary.inference_s > 0);
+  BOOST_TEST(summary.inference_s < 1);
+
+  s.measure.gradient_tails = 10;
+  const auto measured = train(s, small_corpus());
+  BOOST_TEST(measured.summary.parameter_hash == summary.parameter_hash);  // looking changes nothing
+  BOOST_TEST(measured.train_loss == plain.train_loss, tt::per_element());
+  BOOST_TEST(measured.tails_step == (std::vector<std::int64_t>{10, 20, 30, 40}), tt::per_element());
+  BOOST_REQUIRE(measured.gradient_tails.size() == 4 * pg::record::kGradientTails);
+  BOOST_REQUIRE(measured.noise_tails.size() == 4 * pg::record::kNoiseTails);
+}
+
+BOOST_AUTO_TEST_CASE(tails_are_those_of_the_gradient_and_of_its_noise) {
+  auto s = small_settings();
+  s.train.steps = 1;
+  s.schedule.warmup_steps = 1;
+  s.eval.tail_steps = 1;
+  s.eval.tail_interval = 1;
+  s.measure.gradient_tails = 1;
+  const auto corpus = small_corpus();
+  const auto record = train(s, corpus);
+  BOOST_REQUIRE(record.gradient_tails.size() == pg::record::kGradientTails);
+
+  const auto network = pg::train::network_of(s, corpus.vocabulary());
+  pg::model::ParameterSet parameters(network.parameter_specs(), s.train.seed);
+  const pg::train::ChunkReader reader(corpus.train, corpus.vocabulary(), pg::train::objective_of(s),
+                                      pg::data::Objective::Split::train, 16, at::kCPU);
+  const pg::data::Sampler sampler(static_cast<std::int64_t>(corpus.train.size()), 16, s.train.seed);
+  const auto gradient = [&](std::int64_t n) {  // mean over the first n sequences
+    std::vector<std::int64_t> positions;
+    for (std::int64_t slot = 0; slot < n; ++slot) {
+      positions.push_back(sampler.position(0, slot, s.train.batch));
+    }
+    parameters.gradients().zero_();
+    network.loss_sum(parameters, reader.read(positions, 0)).backward();
+    return (parameters.gradients() / static_cast<double>(n)).clone();
+  };
+  const at::Tensor batch = gradient(10);
+  const at::Tensor noise = gradient(4) - batch;
+  const auto estimates = [](const at::Tensor& g) {
+    return pg::measure::tail_estimates({g.data_ptr<float>(), static_cast<std::size_t>(g.numel())});
+  };
+  const auto of_batch = estimates(batch);
+  const auto of_noise = estimates(noise);
+  const auto close = tt::tolerance(1e-4);
+  for (std::size_t i = 0; i < 4; ++i) {
+    BOOST_TEST(record.gradient_tails[i] == of_batch.hill[i]->alpha, close);
+    BOOST_TEST(record.noise_tails[i] == of_noise.hill[i]->alpha, close);
+  }
+  BOOST_TEST(record.gradient_tails[4] == of_batch.ggd->shape, close);
+  BOOST_TEST(record.noise_tails[4] == of_noise.ggd->shape, close);
+  BOOST_TEST(record.gradient_tails[5] == of_batch.kurtosis->excess, close);
+  BOOST_TEST(record.noise_tails[5] == of_noise.kurtosis->excess, close);
+  BOOST_TEST(record.noise_tails[6] == of_noise.log_moment->alpha, close);
 }
