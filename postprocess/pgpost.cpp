@@ -114,7 +114,7 @@ int main(int argc, char** argv) {
       "compare", "the same for the arms of several runs, or by another kind of analysis");
   compare->add_option("RUN_DIR", arguments.runs.runs, "run directories, pooled")->required();
   compare->add_option("--kind", arguments.runs.kind, "default: that of the first study.yaml")
-      ->check(CLI::IsMember({"gating", "model_size"}));
+      ->check(CLI::IsMember({"gating", "arms", "model_size"}));
   compare->add_option("--output", arguments.runs.output, "the folder for the results")
       ->type_name("DIR");
   for (CLI::App* sub : {fit, plot, report, compare}) add_run_options(sub);

@@ -55,7 +55,7 @@ Conclusion conclude_gating(TrialTable table) {
   Conclusion c;
   const GatingAnalysis analysis = analyse_gating(std::move(table));
   const GatingConclusions conclusions = conclude(analysis);
-  c.json = {"gating.json", gating_json(analysis, conclusions)};
+  c.json = {analysis.table.analysis.kind + ".json", gating_json(analysis, conclusions)};
   c.document = gating_document(analysis, conclusions);
   c.pictures = pictures_of(analysis);
   c.clean = analysis.left_out.empty() && analysis.warnings.empty();
@@ -97,12 +97,13 @@ Conclusion conclude_runs(const RunRequest& request) {
   const fs::path output = output_of(request, join(request.where, ", "));
   const std::string kind = kind_of(request);
   Conclusion c;
-  if (kind == "gating" || kind == "model_size") {
+  if (kind == "gating" || kind == "arms" || kind == "model_size") {
     TrialTable table = load_trials(request.runs, request.where, request.allow_mixed);
+    table.analysis.kind = kind;
     const std::vector<LeftOut> damaged = table.left_out;
     const std::vector<Origin> origins = table.origins();
-    c = kind == "gating" ? conclude_gating(std::move(table))
-                         : conclude_model_size(std::move(table));
+    c = kind == "model_size" ? conclude_model_size(std::move(table))
+                             : conclude_gating(std::move(table));
     c.text = to_plain_text(c.document);
     c.damaged = damaged;
     c.origins = origins;
@@ -110,7 +111,7 @@ Conclusion conclude_runs(const RunRequest& request) {
     c = conclude_batch_scaling(request);
   } else {
     throw_settings("several run directories with analysis.kind: " + kind,
-                   "gating or model_size: the analyses that compare runs",
+                   "gating, arms or model_size: the analyses that compare runs",
                    "--kind gating, or pgpost fit for each run");
   }
   c.output = output;

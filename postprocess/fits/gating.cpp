@@ -56,6 +56,30 @@ std::string arm_label(const Arm& arm) {
   return alpha ? gate_of(arm) + " alpha=" + shortest(*alpha) : gate_of(arm);
 }
 
+/// Of an arm in the analysis's own terms: its gate, or what sets it apart from the base settings.
+std::string label_in(const GatingAnalysis& a, const Arm& arm) {
+  if (!a.compares_settings()) return arm_label(arm);
+  std::vector<std::string> paths = varying_paths(a.arms);
+  const SettingValues& base = a.table.base;
+  std::erase_if(paths, [&](const std::string& path) {
+    return std::find(base.begin(), base.end(), std::pair(path, value_at(arm.settings, path))) !=
+           base.end();
+  });
+  return paths.empty() ? "base settings" : label_of(arm.settings, paths);
+}
+
+/// All arms beside one another.
+std::vector<GatingBlock> one_block(const std::vector<Arm>& arms) {
+  GatingBlock block;
+  block.label = "all trials";
+  for (std::size_t i = 0; i < arms.size(); ++i) block.arms.push_back(i);
+  if (!arms.empty()) {
+    block.architecture = value_at(arms.front().settings, "model.arch");
+    block.n_parameters = arms.front().n_parameters;
+  }
+  return {block};
+}
+
 std::vector<GatingBlock> make_blocks(const std::vector<Arm>& arms) {
   std::vector<std::string> paths = varying_paths(arms);
   std::erase_if(paths, is_gate_path);
@@ -91,7 +115,15 @@ std::optional<std::size_t> anchor_for(const GatingAnalysis& a, const GatingBlock
                                       const Arm& arm) {
   for (const std::size_t i : block.arms) {
     const Arm& candidate = a.arms[i];
-    if (a.anchor == "vanilla") {
+    if (a.compares_settings()) {
+      const SettingValues& s = candidate.settings;
+      const auto same = [&](const auto& value) {
+        return std::find(s.begin(), s.end(), value) != s.end();
+      };
+      if (!a.table.base.empty() && std::all_of(a.table.base.begin(), a.table.base.end(), same)) {
+        return i;
+      }
+    } else if (a.anchor == "vanilla") {
       if (value_at(candidate.settings, kUnitPath) == kVanilla) return i;
     } else if (std::string(kAlphaPath) + "=" + value_at(candidate.settings, kAlphaPath) ==
                    a.anchor &&
@@ -222,9 +254,9 @@ ArmComparison compare(const GatingAnalysis& a, std::size_t block, std::size_t an
   c.block = block;
   c.arm = arm;
   c.anchor = anchor;
-  c.label = arm_label(a.arms[arm]);
-  c.gate = gate_of(a.arms[arm]);
-  c.alpha = alpha_of(a.arms[arm]);
+  c.label = label_in(a, a.arms[arm]);
+  c.gate = a.compares_settings() ? c.label : gate_of(a.arms[arm]);
+  if (!a.compares_settings()) c.alpha = alpha_of(a.arms[arm]);
   const Pairs pairs = find_pairs(a.table, a.arms[anchor], a.arms[arm]);
   c.unpaired = pairs.unpaired;
   c.diverged = pairs.arm_diverged;
@@ -394,13 +426,14 @@ std::vector<OverallDifference> overall_differences(const GatingAnalysis& a) {
 void require_an_anchor(const GatingAnalysis& a) {
   if (!a.comparisons.empty()) return;
   std::set<std::string> gates;
-  for (const Arm& arm : a.arms) gates.insert(arm_label(arm));
+  for (const Arm& arm : a.arms) gates.insert(label_in(a, arm));
   const std::vector<std::string> list(gates.begin(), gates.end());
   throw_data(fmt::format("no configuration has the anchor ({}) and an arm to compare with it; the "
                          "gates are: {}",
                          a.anchor, join(list, ", ")),
-             a.anchor == "vanilla" ? "trials with gate.unit=vanilla beside the gated ones"
-                                   : "trials with " + a.anchor + " beside those of other alpha",
+             a.compares_settings()   ? "trials with the base settings of study.yaml beside others"
+             : a.anchor == "vanilla" ? "trials with gate.unit=vanilla beside the gated ones"
+                                     : "trials with " + a.anchor + " beside those of other alpha",
              "train the anchor, or name another one: analysis.anchor in study.yaml");
 }
 
@@ -439,7 +472,7 @@ std::string to_string(ArmStatus status) {
 GatingAnalysis compare_arms(TrialTable table) {
   GatingAnalysis a;
   a.table = std::move(table);
-  a.anchor = a.table.analysis.anchor;
+  a.anchor = a.compares_settings() ? "the base settings" : a.table.analysis.anchor;
   a.arms = make_arms(a.table);
   a.left_out = a.table.left_out;
   a.warnings = a.table.warnings;
@@ -448,13 +481,13 @@ GatingAnalysis compare_arms(TrialTable table) {
       a.left_out.push_back({row.name(), record::to_string(row.status) + ": " + row.reason});
     }
   }
-  a.blocks = make_blocks(a.arms);
+  a.blocks = a.compares_settings() ? one_block(a.arms) : make_blocks(a.arms);
   for (std::size_t b = 0; b < a.blocks.size(); ++b) {
     GatingBlock& block = a.blocks[b];
     for (const std::size_t i : block.arms) {
       const auto anchor = anchor_for(a, block, a.arms[i]);
       if (!anchor) {
-        a.left_out.push_back({block.label + ": " + arm_label(a.arms[i]),
+        a.left_out.push_back({block.label + ": " + label_in(a, a.arms[i]),
                               "its configuration has no anchor (" + a.anchor + ")"});
         continue;
       }
@@ -477,8 +510,12 @@ GatingAnalysis compare_arms(TrialTable table) {
                               ? "no seed that both it and its anchor finished, and not two of each"
                               : "one pair of seeds: no error is known"});
   }
-  a.optima = find_alpha_optima(a);
   a.best = find_best(a);
+  if (a.compares_settings()) {
+    a.alpha_zero.reason = "the arms differ in other settings than gates";
+    return a;
+  }
+  a.optima = find_alpha_optima(a);
   a.alpha_zero = match_alpha_zero(a);
   return a;
 }

@@ -164,6 +164,10 @@ struct GatingAnalysis {
   AlphaZeroMatch alpha_zero;
   std::vector<LeftOut> left_out;
   std::vector<std::string> warnings;
+
+  /// With analysis.kind: arms the arms may differ from the study's base settings in anything, not
+  /// in gates alone, and the base settings are the anchor.
+  [[nodiscard]] bool compares_settings() const { return table.analysis.kind == "arms"; }
 };
 
 /// Everything that the conclusions need: all but effect sizes and power of the comparisons. Throws

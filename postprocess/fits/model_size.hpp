@@ -43,6 +43,8 @@ struct SizeTrial {
   double epochs = 0;
   std::int64_t tokens = 0;
   double seconds = 0;
+  double forward_flops = 0;          ///< of a target; 0: not recorded
+  double peak_memory_mb = 0;         ///< likewise
   std::vector<double> epoch_losses;  ///< the last validation of each whole epoch; or empty
   std::vector<double> tail_losses;   ///< the validations behind `loss`; or empty
 };

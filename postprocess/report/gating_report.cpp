@@ -237,7 +237,9 @@ Section comparisons_section(const GatingAnalysis& a) {
 }
 
 Section choice_section(const GatingAnalysis& a) {
-  Section s{"The optimal alpha, and what choosing the best arm flatters", {}};
+  Section s{a.compares_settings() ? "What choosing the best arm flatters"
+                                  : "The optimal alpha, and what choosing the best arm flatters",
+            {}};
   DocumentTable optima{
       {"configuration", "gate", "alphas", "optimum", "95 % interval", "remark"}, {}, ""};
   for (const AlphaOptimum& o : a.optima) {
@@ -251,12 +253,14 @@ Section choice_section(const GatingAnalysis& a) {
                            determined ? numbers(o.ci95) : "-", remark});
   }
   if (!optima.rows.empty()) s.blocks.emplace_back(std::move(optima));
-  s.blocks.emplace_back(
-      Figure{"alpha_vs_loss",
-             "Loss against alpha for each configuration and gate (at most twelve): means over "
-             "seeds with the 95 % intervals of their pairs, the quadratic, its lowest point, and "
-             "the ungated model "
-             "with the margin of equivalence in grey."});
+  if (!a.compares_settings()) {
+    s.blocks.emplace_back(
+        Figure{"alpha_vs_loss",
+               "Loss against alpha for each configuration and gate (at most twelve): means over "
+               "seeds with the 95 % intervals of their pairs, the quadratic, its lowest point, and "
+               "the ungated model "
+               "with the margin of equivalence in grey."});
+  }
   DocumentTable best{{"configuration", "best arm", "of", "difference", "flattered by",
                       "leave-one-seed-out", "95 % interval"},
                      {},
@@ -285,7 +289,7 @@ Section choice_section(const GatingAnalysis& a) {
 
 std::string gating_json(const GatingAnalysis& a, const GatingConclusions& c) {
   Json out = {{"format_version", 1},
-              {"kind", "gating"},
+              {"kind", a.table.analysis.kind},
               {"tool", std::string("pgpost ") + kVersion},
               {"study", a.table.name},
               {"question", a.table.question},
@@ -344,12 +348,16 @@ Document gating_document(const GatingAnalysis& a, const GatingConclusions& c) {
   if (!a.table.selection.empty()) {
     summary.blocks.emplace_back(Paragraph{"Only trials with " + a.table.selection + "."});
   }
-  std::vector<std::string> words;
-  for (const HypothesisResult& h : c.hypotheses) words.push_back(h.name + " " + word(h.verdict));
-  summary.blocks.emplace_back(Paragraph{join(words, ", ") + "; the protocol's scenario: " +
-                                            c.scenario + " (" + c.scenario_reason + ").",
-                                        true});
-  summary.blocks.emplace_back(Paragraph{match_sentence(a)});
+  // Where arms differ in other settings than gates, there is nothing to say of gates.
+  const bool of_gates = !a.compares_settings();
+  if (of_gates) {
+    std::vector<std::string> words;
+    for (const HypothesisResult& h : c.hypotheses) words.push_back(h.name + " " + word(h.verdict));
+    summary.blocks.emplace_back(Paragraph{join(words, ", ") + "; the protocol's scenario: " +
+                                              c.scenario + " (" + c.scenario_reason + ").",
+                                          true});
+    summary.blocks.emplace_back(Paragraph{match_sentence(a)});
+  }
   summary.blocks.emplace_back(
       Figure{"relative_differences",
              "Loss of each arm relative to its anchor, with 95 % intervals over pairs of seeds. An "
@@ -357,7 +365,7 @@ Document gating_document(const GatingAnalysis& a, const GatingConclusions& c) {
              "crosses 0 shows no difference. Bold: p < 0.05 after Holm's adjustment."});
   d.sections.push_back(std::move(summary));
   if (!a.warnings.empty()) d.sections.push_back({"Warnings", {BulletList{a.warnings}}});
-  d.sections.push_back(hypotheses_section(c));
+  if (of_gates) d.sections.push_back(hypotheses_section(c));
   d.sections.push_back(comparisons_section(a));
   d.sections.push_back(choice_section(a));
   if (!a.left_out.empty()) d.sections.push_back({"Left out", {left_out_table(a.left_out)}});

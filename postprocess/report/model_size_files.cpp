@@ -30,10 +30,12 @@ Json epoch_perplexities(const ModelSizeAnalysis& a, const SizeConfiguration& c) 
 Json result_json(const ModelSizeAnalysis& a, const SizeConfiguration& c) {
   const SizeTrial& first = a.trials[c.trials.front()];
   double best = 0;
+  double memory_mb = 0;
   Json seeds = Json::array();
   for (const std::size_t i : c.trials) {
     best += a.trials[i].best_loss / static_cast<double>(c.trials.size());
     seeds.push_back(a.trials[i].seed);
+    memory_mb = std::max(memory_mb, a.trials[i].peak_memory_mb);
   }
   return {
       {"config",
@@ -53,8 +55,10 @@ Json result_json(const ModelSizeAnalysis& a, const SizeConfiguration& c) {
       {"final_loss_se", number(c.loss_se)},
       {"seeds", seeds},
       {"training_time", c.seconds},
-      {"total_training_flops", 6 * static_cast<double>(c.n_parameters) * c.tokens},
-      {"peak_memory_mb", nullptr},
+      {"total_training_flops", (first.forward_flops > 0 ? 3 * first.forward_flops
+                                                        : 6 * static_cast<double>(c.n_parameters)) *
+                                   c.tokens},
+      {"peak_memory_mb", memory_mb > 0 ? Json(memory_mb) : Json(nullptr)},
       {"epoch_perplexities", epoch_perplexities(a, c)}};
 }
 

@@ -19,7 +19,8 @@ Document model_size_document(const ModelSizeAnalysis& analysis, const TrialTable
 /// The files of model_size_scaling.md in its words: scaling_law.json, all_scaling_results.json and
 /// one d64_l4_results.json for each finished configuration (gpt_d64_l4_results.json where several
 /// architectures were run). Perplexities are held-out, exp of the mean loss over seeds;
-/// total_training_flops is 6 N tokens; peak_memory_mb is null: it is not recorded.
+/// total_training_flops counts matrix products, or is 6 N tokens where runs did not record them;
+/// peak_memory_mb is the largest of the seeds, null where it was not recorded.
 std::vector<NamedText> model_size_files(const ModelSizeAnalysis& analysis);
 
 }  // namespace pg::post

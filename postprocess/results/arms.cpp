@@ -38,6 +38,8 @@ TrialRow to_row(const TrialRecord& record, const fs::path& root, Origin origin) 
   row.steps = s.steps;
   row.tokens = s.tokens;
   row.seconds = s.seconds * static_cast<double>(s.team_size);
+  row.forward_flops = s.forward_flops;
+  row.peak_memory_mb = s.peak_memory_mb;
   row.train_step = record.train_step;
   row.train_loss = record.train_loss;
   row.val_step = record.val_step;
@@ -118,6 +120,22 @@ std::vector<Origin> TrialTable::origins() const {
   return list;
 }
 
+namespace {
+
+/// What trials of one arm share.
+SettingValues shared_settings(const config::Settings& trial) {
+  SettingValues settings = config::setting_values(trial);
+  std::erase_if(settings,
+                [](const auto& s) { return s.first == kSeedPath || s.first == kCorpusPath; });
+  const std::vector<std::string> unused = config::unused_paths(trial);
+  for (auto& [path, value] : settings) {
+    if (std::find(unused.begin(), unused.end(), path) != unused.end()) value = "unused";
+  }
+  return settings;
+}
+
+}  // namespace
+
 TrialTable load_trials(const std::vector<fs::path>& roots, const std::vector<std::string>& where,
                        bool allow_mixed) {
   TrialTable table;
@@ -130,6 +148,7 @@ TrialTable load_trials(const std::vector<fs::path>& roots, const std::vector<std
       table.analysis = study->analysis;
       table.name = study->name;
       table.question = study->question;
+      table.base = shared_settings(study->base);
       has_study = true;
     }
   }
@@ -149,15 +168,9 @@ std::vector<Arm> make_arms(TrialTable& table) {
   std::map<SettingValues, std::size_t> index;
   for (std::size_t i = 0; i < table.rows.size(); ++i) {
     const TrialRow& row = table.rows[i];
-    SettingValues settings = config::setting_values(row.settings);
-    std::erase_if(settings,
-                  [](const auto& s) { return s.first == kSeedPath || s.first == kCorpusPath; });
+    SettingValues settings = shared_settings(row.settings);
     // Where a mixture of corpora was allowed, they are still different arms.
     settings.emplace_back("corpus_sha256", row.origin.corpus_sha256);
-    const std::vector<std::string> unused = config::unused_paths(row.settings);
-    for (auto& [path, value] : settings) {
-      if (std::find(unused.begin(), unused.end(), path) != unused.end()) value = "unused";
-    }
     const auto [place, fresh] = index.emplace(settings, arms.size());
     if (fresh) arms.push_back({std::move(settings), {}, row.n_parameters});
     Arm& arm = arms[place->second];

@@ -32,7 +32,9 @@ struct TrialRow {
   std::int64_t n_parameters = 0;
   std::int64_t steps = 0;
   std::int64_t tokens = 0;
-  double seconds = 0;  ///< of all ranks of its team together
+  double seconds = 0;         ///< of all ranks of its team together
+  double forward_flops = 0;   ///< of a target; 0: not recorded
+  double peak_memory_mb = 0;  ///< likewise
   std::vector<std::int64_t> train_step;
   std::vector<double> train_loss;
   std::vector<std::int64_t> val_step;
@@ -53,6 +55,7 @@ struct TrialTable {
   std::string name;       ///< of the first study.yaml; as is the question
   std::string question;
   config::AnalysisSettings analysis;
+  SettingValues base;  ///< of the first study.yaml, as those of an Arm; its corpus aside
   std::vector<TrialRow> rows;
   std::vector<LeftOut> left_out;                      ///< damaged files
   std::vector<std::string> warnings;                  ///< mixed or unknown provenance

@@ -380,7 +380,7 @@ std::vector<Field> study_fields(Study& study) {
   b.add("anchor_at_optimum", study.transfer.anchor_at_optimum,
         "also start from the optimum found at the anchor batch");
   b.group("analysis");
-  b.add("kind", study.analysis.kind, {"batch_scaling", "gating", "model_size", "none"},
+  b.add("kind", study.analysis.kind, {"batch_scaling", "gating", "arms", "model_size", "none"},
         "what pgpost fit does");
   b.add("hypotheses", study.analysis.hypotheses,
         "exponents to test; the first two are the rules of the transfer stage");

@@ -235,7 +235,7 @@ fs::path find_preset(const std::string& name, const fs::path& study_file) {
 
 void add_contradictions(const Study& study, const std::string& origin, Problems& problems) {
   const std::string& kind = study.analysis.kind;
-  if ((kind == "gating" || kind == "model_size") &&
+  if ((kind == "gating" || kind == "arms" || kind == "model_size") &&
       (study.refine.enabled || study.transfer.enabled)) {
     problems.add(origin, fmt::format("analysis.kind is {}, but the stages look for learning rates: "
                                      "expected stages.refine.enabled and stages.transfer.enabled: "

@@ -214,7 +214,81 @@ BOOST_AUTO_TEST_CASE(the_anchor_and_the_margin_of_an_analysis_are_checked) {
   const StudyFile bad(
       "analysis:\n  kind: gates\n  anchor: gate.alpha=2\n  equivalence_margin: 0\n");
   const std::string text = bad.complaint();
-  BOOST_TEST(mentions(text, "found 'gates', expected one of batch_scaling, gating, model_size"));
+  BOOST_TEST(
+      mentions(text, "found 'gates', expected one of batch_scaling, gating, arms, model_size"));
   BOOST_TEST(mentions(text, "found 'gate.alpha=2', expected vanilla or gate.alpha=A"));
   BOOST_TEST(mentions(text, "analysis.equivalence_margin"));
+}
+
+BOOST_AUTO_TEST_CASE(arms_set_several_settings_together) {
+  const std::string stages =
+      "stages:\n  refine:\n    enabled: false\n  transfer:\n    enabled: false\n";
+  const StudyFile file(stages +
+                       "arms:\n  - {gate.unit: paglu, gate.alpha: 2.5e-1}\n"
+                       "  - {gate.unit: vanilla}\naxes:\n  train.seed: [1, 2]\n"
+                       "quick:\n  arms: [{model.n_layers: 1}]\n");
+  const Study study = file.load();
+  BOOST_REQUIRE(study.arms.size() == 2U);
+  BOOST_TEST((study.arms[0] == ArmSettings{{"gate.unit", "paglu"}, {"gate.alpha", "0.25"}}));
+  BOOST_TEST(file.load({true, {}}).arms.size() == 1U);
+  BOOST_TEST(file.load({false, {"arms=[{model.d_ff: 7}]"}}).arms[0][0].second == "7");
+  // What is printed is read back as the same.
+  const StudyFile again(print_study(study));
+  BOOST_TEST(differences(again.load(), study).empty());
+  Study other = study;
+  other.arms.pop_back();
+  BOOST_TEST(mentions(differences(other, study).at(0), "arms"));
+
+  const auto complaint = [&](const std::string& text) {
+    return StudyFile(stages + text).complaint();
+  };
+  BOOST_TEST(mentions(complaint("arms: 3\n"), "a list of {setting: value"));
+  BOOST_TEST(mentions(complaint("arms: [{gate.unti: paglu}]\n"), "did you mean gate.unit"));
+  BOOST_TEST(mentions(complaint("arms: [{gate.alpha: 3}]\n"), "gate.alpha"));
+  BOOST_TEST(mentions(complaint("arms: [{data.corpus: x}]\n"), "one corpus"));
+  BOOST_TEST(
+      mentions(complaint("arms: [{train.seed: 1}]\naxes:\n  train.seed: [1]\n"), "is an axis too"));
+  BOOST_TEST(mentions(complaint("arms: [{gate.unit: paglu, gate.policy: learnable, "
+                                "gate.alpha: 0}]\n"),
+                      "in the arm gate.unit = paglu"));
+  BOOST_TEST(mentions(StudyFile("arms: [{gate.unit: paglu}]\n").complaint(), "has arms"));
+}
+
+BOOST_AUTO_TEST_CASE(architectures_refuse_what_they_do_not_have) {
+  const auto complaint = [](const std::string& model, const std::string& more = "") {
+    return StudyFile("model: {" + model + "}\n" + more).complaint();
+  };
+  const auto good = [](const std::string& model, const std::string& more = "") {
+    BOOST_CHECK_NO_THROW(StudyFile("model: {" + model + "}\n" + more).load());
+  };
+  good("arch: llama, gated_mlp: true, n_kv_heads: 2");
+  BOOST_TEST(mentions(complaint("arch: llama, positions: learned"), "expected rope"));
+  BOOST_TEST(mentions(complaint("arch: llama, causal: false"), "expected true"));
+  BOOST_TEST(mentions(complaint("n_kv_heads: 3"), "no multiple of model.n_kv_heads"));
+  good("d_head: 7, positions: none");
+  BOOST_TEST(mentions(complaint("d_head: 7"), "is odd"));
+  good("arch: t5, positions: relative", "data: {objective: prefix}\n");
+  BOOST_TEST(mentions(complaint("arch: t5, positions: relative"), "data.objective = next_token"));
+  BOOST_TEST(
+      mentions(complaint("arch: nano", "data: {objective: prefix}\n"), "without an encoder"));
+  BOOST_TEST(mentions(complaint("arch: t5, positions: relative",
+                                "data: {objective: span_corruption, sequence_length: 3}\n"),
+                      "expected 4 or more"));
+  good("arch: resnet_bk, positions: learned, d_model: 30");
+  BOOST_TEST(mentions(complaint("arch: resnet_bk, positions: learned, gated_mlp: true"),
+                      "experts have two matrices"));
+  good("arch: resnet_bk, positions: learned, causal: false, resolvent_gradient: upstream_hybrid");
+  BOOST_TEST(mentions(
+      complaint("arch: resnet_bk, positions: learned, resolvent_gradient: upstream_hybrid"),
+      "exact where model.causal = true"));
+  BOOST_TEST(mentions(complaint("router: upstream"), "resnet_bk for that"));
+  BOOST_TEST(mentions(complaint("n_positions: 100"), "exceeds model.n_positions"));
+  good("arch: llama, gated_mlp: true", "gate: {unit: paglu, form: glu}\n");
+  BOOST_TEST(
+      mentions(complaint("arch: llama, gated_mlp: true", "gate: {unit: paglu}\n"), "expected glu"));
+  BOOST_TEST(mentions(
+      complaint("arch: resnet_bk, positions: learned", "gate: {unit: paglu, pre_norm: true}\n"),
+      "in the experts of a resnet_bk"));
+  BOOST_TEST(mentions(complaint("arch: nano", "gate: {unit: paglu, policy: learnable, alpha: 1}\n"),
+                      "logit is infinite"));
 }

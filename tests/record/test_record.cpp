@@ -222,11 +222,15 @@ BOOST_AUTO_TEST_CASE(a_flipped_bit_anywhere_is_refused) {
 BOOST_AUTO_TEST_CASE(older_versions_are_read_without_what_they_lacked) {
   const ScratchFolder folder;
   const auto file = folder / "metrics.h5";
-  for (const char version : {1, 2}) {
+  for (const char version : {1, 2, 3}) {
     TrialRecord record = sample_record();
     write_trial(file, record);
     set_version(file, version);
-    record.event_step = record.event_kind = record.event_target = {};
+    if (version < 3) record.event_step = record.event_kind = record.event_target = {};
+    record.alpha = record.gradient_tails = record.noise_tails = {};
+    record.tails_step = {};
+    record.summary.forward_flops = record.summary.peak_fraction = 0;
+    record.summary.peak_memory_mb = record.summary.inference_s = 0;
     if (version == 1) {
       record.summary.team_size = 1;
       record.summary.reproducible = "strict";

@@ -98,6 +98,32 @@ BOOST_AUTO_TEST_CASE(the_grid_is_the_product_of_the_axes_with_readable_ids) {
   BOOST_TEST(anchored[2].id == "paglu_a0_s1");
 }
 
+BOOST_AUTO_TEST_CASE(arms_run_at_every_point_of_the_axes) {
+  pg::config::Study study;
+  study.base.gate.unit = "paglu";
+  study.axes = {{"train.seed", {"1", "2"}}};
+  study.arms = {{{"gate.unit", "vanilla"}},
+                {{"gate.policy", "fixed"}, {"gate.alpha", "0.25"}},
+                {{"gate.policy", "learnable"}, {"gate.alpha", "0.75"}},
+                {{"gate.unit", "vanilla"}, {"gate.alpha", "1"}}};  // the first one again
+  const auto trials = pg::study::grid_trials(study);
+  BOOST_REQUIRE(trials.size() == 6U);
+  BOOST_TEST(trials[0].id == "vanilla_s1");
+  BOOST_TEST(trials[3].id == "fixed_a0.25_s2");
+  BOOST_TEST(trials[4].id == "learnable_a0.75_s1");
+  BOOST_TEST(trials[4].settings.gate.policy == "learnable");
+  // Every trial says its value of whatever an arm sets, in one order.
+  for (const auto& trial : trials) {
+    BOOST_REQUIRE(trial.varied.size() == 4U);
+    BOOST_TEST(trial.varied[0].first == "gate.unit");
+    BOOST_TEST(trial.varied[1].first == "gate.policy");
+    BOOST_TEST(trial.varied[2].first == "gate.alpha");
+    BOOST_TEST(trial.varied[3].first == "train.seed");
+  }
+  BOOST_TEST(trials[4].varied[0].second == "paglu");
+  BOOST_TEST(trials[0].varied[1].second == "fixed");
+}
+
 BOOST_AUTO_TEST_CASE(refinement_brackets_and_resolves_every_optimum) {
   const auto study = batch_study();
   const auto [results, rounds] = refine(study, valley(5e-4, 0.4));
