@@ -26,6 +26,7 @@
 #include "config/command_line.hpp"
 #include "config/study.hpp"
 #include "record/run_directory.hpp"
+#include "study/attention_maps.hpp"
 #include "study/device.hpp"
 #include "study/export_weights.hpp"
 #include "study/plan.hpp"
@@ -39,6 +40,7 @@ struct Arguments {
   std::string plan;
   std::string prove;
   std::string export_weights;
+  std::string attention_maps;
   std::string output;
   std::string run_directory;
   std::string format = "text";
@@ -213,9 +215,15 @@ int main(int argc, char** argv) {
                                  "the parameters of a checkpoint as a safetensors file with "
                                  "published names; needs no mpirun");
   weights->type_name("GENERATION")->excludes(grid)->excludes(plan)->excludes(prove);
-  auto* output = app.add_option("--output", arguments.output, "of --export-weights");
-  output->type_name("FILE")->needs(weights);
+  auto* maps = app.add_option("--attention-maps", arguments.attention_maps,
+                              "the attention of a checkpoint on a validation window as an HDF5 "
+                              "file; needs no mpirun");
+  maps->type_name("GENERATION")->excludes(grid)->excludes(plan)->excludes(prove)->excludes(weights);
+  auto* output =
+      app.add_option("--output", arguments.output, "of --export-weights and --attention-maps");
+  output->type_name("FILE");
   weights->needs(output);
+  maps->needs(output);
   app.add_option("--steps", arguments.steps, "of --prove (default: 200)")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1'000'000}))
       ->needs(prove);
@@ -266,11 +274,20 @@ int main(int argc, char** argv) {
       fmt::print("{}", pg::study::export_weights(arguments.export_weights, arguments.output));
       return static_cast<int>(pg::ExitCode::done);
     }
+    if (maps->count() > 0) {
+      fmt::print("{}", pg::study::write_attention_maps(arguments.attention_maps, arguments.output));
+      return static_cast<int>(pg::ExitCode::done);
+    }
+    if (output->count() > 0) {
+      pg::throw_settings("--output without what to write", "--export-weights or --attention-maps",
+                         "pgmpi --help");
+    }
     if (!arguments.has_grid && !arguments.has_plan && !arguments.has_prove &&
         !arguments.print_config) {
-      pg::throw_settings("nothing to do",
-                         "--grid, --plan, --prove, --export-weights or --print-config",
-                         "pgmpi --help");
+      pg::throw_settings(
+          "nothing to do",
+          "--grid, --plan, --prove, --export-weights, --attention-maps or --print-config",
+          "pgmpi --help");
     }
     return static_cast<int>(
         act(arguments, pg::join(std::vector<std::string>(argv, argv + argc), " ")));

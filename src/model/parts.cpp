@@ -70,22 +70,28 @@ at::Tensor Attention::operator()(const Pass& pass, const at::Tensor& x_btd,
   const std::int64_t inner = n_heads_ * d_head_;
   const std::int64_t kv = n_kv_heads_ * d_head_;
   const ops::DropoutSite dropout = pass.site(dropout_place);
+  at::Tensor q_btd;
+  at::Tensor kv_bud;
   at::Tensor heads_btd;
-  if (qkv_ && n_kv_heads_ == n_heads_) {
-    heads_btd = ops::attention((*qkv_)(pass, x_btd), n_heads_, causal, rope, dropout);
-  } else {
-    at::Tensor q_btd;
-    at::Tensor kv_bud;
-    if (qkv_) {
-      const at::Tensor all = (*qkv_)(pass, x_btd);
-      q_btd = all.narrow(2, 0, inner);
-      kv_bud = all.narrow(2, inner, 2 * kv);
-    } else {
-      q_btd = (*q_)(pass, x_btd);
-      kv_bud = (*kv_)(pass, memory_bud.defined() ? memory_bud : x_btd);
+  if (qkv_) {
+    const at::Tensor all = (*qkv_)(pass, x_btd);
+    q_btd = all.narrow(2, 0, inner);
+    kv_bud = all.narrow(2, inner, 2 * kv);
+    if (n_kv_heads_ == n_heads_) {
+      heads_btd = ops::attention(all, n_heads_, causal, rope, dropout);
     }
-    heads_btd = ops::multi_head_attention(q_btd, kv_bud.narrow(2, 0, kv), kv_bud.narrow(2, kv, kv),
-                                          {n_heads_, causal, scale_, rope, bias_htu, dropout});
+  } else {
+    q_btd = (*q_)(pass, x_btd);
+    kv_bud = (*kv_)(pass, memory_bud.defined() ? memory_bud : x_btd);
+  }
+  const ops::AttentionSpec spec{n_heads_, causal, scale_, rope, bias_htu, dropout};
+  if (!heads_btd.defined()) {
+    heads_btd =
+        ops::multi_head_attention(q_btd, kv_bud.narrow(2, 0, kv), kv_bud.narrow(2, kv, kv), spec);
+  }
+  if (pass.options.attention_maps != nullptr) {
+    pass.options.attention_maps->push_back(
+        ops::attention_probabilities(q_btd, kv_bud.narrow(2, 0, kv), spec));
   }
   if (gate_) heads_btd = (*gate_)(pass, heads_btd, heads_btd, alpha);
   return (*out_)(pass, heads_btd);

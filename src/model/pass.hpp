@@ -39,6 +39,9 @@ struct PassOptions {
   std::optional<Alphas> alphas = std::nullopt;  ///< none: the alphas of the settings
   double label_smoothing = 0;
   ops::Precision precision = ops::Precision::float32;  ///< of the operands of matrix products
+  /// Where every attention leaves its probabilities (b, n_heads, t, u), in the order in which they
+  /// run: each encoder block's, then each decoder block's and its cross-attention's. Not owned.
+  std::vector<at::Tensor>* attention_maps = nullptr;
 };
 
 /// One forward pass, as the parts of a network see it.

@@ -82,29 +82,41 @@ at::Tensor attention(const at::Tensor& qkv_bt3d, std::int64_t n_heads, bool caus
                                  : reference::attention(qkv_bt3d, n_heads, causal, rope, active);
 }
 
+namespace {
+
+/// Each head of k or v once for every head of q that it serves.
+at::Tensor repeat_heads(const at::Tensor& x_bud, std::int64_t d, std::int64_t d_head) {
+  if (x_bud.size(2) == d) return x_bud;
+  const auto b = x_bud.size(0);
+  const auto u = x_bud.size(1);
+  const auto n_kv_heads = x_bud.size(2) / d_head;
+  return x_bud.reshape({b, u, n_kv_heads, 1, d_head})
+      .expand({b, u, n_kv_heads, d / x_bud.size(2), d_head})
+      .reshape({b, u, d});
+}
+
+}  // namespace
+
 at::Tensor multi_head_attention(const at::Tensor& q_btd, const at::Tensor& k_bud,
                                 const at::Tensor& v_bud, const AttentionSpec& spec) {
   checks::multi_head_attention(q_btd, k_bud, v_bud, spec);
-  const auto b = q_btd.size(0);
   const auto d = q_btd.size(2);
   const auto d_head = d / spec.n_heads;
-  // Each head of k and v once for every head of q that it serves.
-  const auto repeat = [&](const at::Tensor& x_bud) {
-    if (x_bud.size(2) == d) return x_bud;
-    const auto u = x_bud.size(1);
-    const auto n_kv_heads = x_bud.size(2) / d_head;
-    return x_bud.view({b, u, n_kv_heads, 1, d_head})
-        .expand({b, u, n_kv_heads, spec.n_heads / n_kv_heads, d_head})
-        .reshape({b, u, d});
-  };
-  const at::Tensor k = repeat(k_bud);
-  const at::Tensor v = repeat(v_bud);
+  const at::Tensor k = repeat_heads(k_bud, d, d_head);
+  const at::Tensor v = repeat_heads(v_bud, d, d_head);
   const bool usual_scale = spec.scale == 1 / std::sqrt(static_cast<double>(d_head));
   if (fast::applies(q_btd) && usual_scale && !spec.bias_htu.defined() &&
       q_btd.size(1) == k.size(1)) {
     return attention(at::cat({q_btd, k, v}, 2), spec.n_heads, spec.causal, spec.rope, spec.dropout);
   }
   return reference::multi_head_attention(q_btd, k, v, spec);
+}
+
+at::Tensor attention_probabilities(const at::Tensor& q_btd, const at::Tensor& k_bud,
+                                   const AttentionSpec& spec) {
+  checks::multi_head_attention(q_btd, k_bud, k_bud, spec);
+  const auto d = q_btd.size(2);
+  return reference::attention_probabilities(q_btd, repeat_heads(k_bud, d, d / spec.n_heads), spec);
 }
 
 at::Tensor gate(const at::Tensor& h, const GateSpec& spec) {

@@ -82,6 +82,10 @@ struct AttentionSpec {
 at::Tensor multi_head_attention(const at::Tensor& q_btd, const at::Tensor& k_bud,
                                 const at::Tensor& v_bud, const AttentionSpec& spec);
 
+/// The softmax of that attention, (b, n_heads, t, u), without dropout: for looking at.
+at::Tensor attention_probabilities(const at::Tensor& q_btd, const at::Tensor& k_bud,
+                                   const AttentionSpec& spec);
+
 /// The gate of `spec`, elementwise: h [alpha g(h) + (1 - alpha) b(h)].
 at::Tensor gate(const at::Tensor& h, const GateSpec& spec);
 

@@ -39,6 +39,11 @@ at::Tensor function(const at::Tensor& h, GateFunction f) {
   throw InternalError({"an unknown gate function", "", ""});
 }
 
+/// (b, t, n_heads d_head) -> (b, n_heads, t, d_head).
+at::Tensor heads_of(const at::Tensor& x_btd, std::int64_t n_heads) {
+  return x_btd.reshape({x_btd.size(0), x_btd.size(1), n_heads, -1}).transpose(1, 2);
+}
+
 /// Rotates the pairs (i, i + d_head/2) of x (b, heads, t, d_head).
 at::Tensor rotate(const at::Tensor& x_bhtk, const Rope& rope) {
   const auto t = x_bhtk.size(2);
@@ -190,13 +195,10 @@ at::Tensor attention(const at::Tensor& qkv_bt3d, std::int64_t n_heads, bool caus
   return reference::multi_head_attention(qkv[0], qkv[1], qkv[2], spec);
 }
 
-at::Tensor multi_head_attention(const at::Tensor& q_btd, const at::Tensor& k_bud,
-                                const at::Tensor& v_bud, const AttentionSpec& spec) {
-  const auto heads = [&](const at::Tensor& x_btd) {
-    return x_btd.reshape({x_btd.size(0), x_btd.size(1), spec.n_heads, -1}).transpose(1, 2);
-  };
-  at::Tensor q_bhtk = heads(q_btd);
-  at::Tensor k_bhuk = heads(k_bud);
+at::Tensor attention_probabilities(const at::Tensor& q_btd, const at::Tensor& k_bud,
+                                   const AttentionSpec& spec) {
+  at::Tensor q_bhtk = heads_of(q_btd, spec.n_heads);
+  at::Tensor k_bhuk = heads_of(k_bud, spec.n_heads);
   if (spec.rope) {
     q_bhtk = rotate(q_bhtk, *spec.rope);
     k_bhuk = rotate(k_bhuk, *spec.rope);
@@ -208,9 +210,14 @@ at::Tensor multi_head_attention(const at::Tensor& q_btd, const at::Tensor& k_bud
         at::ones({q_btd.size(1), k_bud.size(1)}, q_btd.options().dtype(at::kBool)).triu(1);
     scores_bhtu = scores_bhtu.masked_fill(future, -std::numeric_limits<double>::infinity());
   }
-  at::Tensor p_bhtu = at::softmax(scores_bhtu, -1);
+  return at::softmax(scores_bhtu, -1);
+}
+
+at::Tensor multi_head_attention(const at::Tensor& q_btd, const at::Tensor& k_bud,
+                                const at::Tensor& v_bud, const AttentionSpec& spec) {
+  at::Tensor p_bhtu = reference::attention_probabilities(q_btd, k_bud, spec);
   if (spec.dropout.p > 0) p_bhtu = reference::dropout(p_bhtu, spec.dropout);
-  const at::Tensor mixed_bhtk = at::matmul(p_bhtu, heads(v_bud));
+  const at::Tensor mixed_bhtk = at::matmul(p_bhtu, heads_of(v_bud, spec.n_heads));
   return mixed_bhtk.transpose(1, 2).reshape(q_btd.sizes());
 }
 

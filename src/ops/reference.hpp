@@ -17,6 +17,8 @@ at::Tensor attention(const at::Tensor& qkv_bt3d, std::int64_t n_heads, bool caus
 /// Heads of k and v as many as of q.
 at::Tensor multi_head_attention(const at::Tensor& q_btd, const at::Tensor& k_bud,
                                 const at::Tensor& v_bud, const AttentionSpec& spec);
+at::Tensor attention_probabilities(const at::Tensor& q_btd, const at::Tensor& k_bud,
+                                   const AttentionSpec& spec);
 at::Tensor gate(const at::Tensor& h, const GateSpec& spec);
 at::Tensor gate(const at::Tensor& x, const at::Tensor& h, const GateSpec& spec);
 at::Tensor resolvent(const at::Tensor& v_bt, bool causal, ResolventGradient gradient);

@@ -343,9 +343,14 @@ Trainer::Outcome Trainer::update(std::int64_t step, const BatchGradient::Sum& su
 }
 
 model::PassOptions Trainer::pass_options(std::int64_t step) const {
+  return options_at(settings_, alpha_policy_, step);
+}
+
+model::PassOptions options_at(const config::Settings& s, const model::AlphaPolicy& policy,
+                              std::int64_t step) {
   model::PassOptions options;
-  options.alphas = alpha_policy_.at(step);
-  options.precision = precision_of(settings_.train.precision);
+  options.alphas = policy.at(step);
+  options.precision = precision_of(s.train.precision);
   return options;
 }
 

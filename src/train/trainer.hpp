@@ -35,6 +35,9 @@ struct Progress {
 /// on at the end of the step.
 using Observer = std::function<bool(const Progress&)>;
 
+/// The array of a generation that holds AlphaPolicy::state().
+inline constexpr const char* kAlphaState = "alpha_policy";
+
 /// Where this rank's time went: means in seconds over what it did.
 struct Timing {
   double chunk_s = 0;        ///< forward and backward pass of a chunk
@@ -146,6 +149,10 @@ data::Objective objective_of(const config::Settings& settings);
 /// Rows of the embedding over a corpus of `corpus_vocabulary` tokens. Throws InvalidInput
 /// (settings) where model.vocab_size is too small.
 std::int64_t vocabulary_of(const config::Settings& settings, std::int64_t corpus_vocabulary);
+
+/// How a network of these settings runs at step t (from 0): alphas and precision, no dropout.
+model::PassOptions options_at(const config::Settings& settings, const model::AlphaPolicy& policy,
+                              std::int64_t t);
 
 /// The network that the settings describe over such a corpus; without parameters.
 model::Network network_of(const config::Settings& settings, std::int64_t corpus_vocabulary);

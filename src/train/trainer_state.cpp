@@ -20,7 +20,6 @@ using checkpoint::Type;
 constexpr const char* kParameters = "parameters/";
 constexpr const char* kMoment1 = "moment1/";
 constexpr const char* kMoment2 = "moment2/";
-constexpr const char* kAlphaState = "alpha_policy";
 
 /// The series of a record, by the names they have in a generation.
 template <typename Record, typename Visit>
