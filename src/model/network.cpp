@@ -104,7 +104,8 @@ at::Tensor Network::relative_bias(const Pass& pass, bool encoder, std::int64_t t
 }
 
 at::Tensor Network::through(const Pass& pass, const Where& where, const at::Tensor& x_input,
-                            const at::Tensor& memory_bud, const at::Tensor& bias_htu) const {
+                            const at::Tensor& memory_bud, const at::Tensor& bias_htu,
+                            const std::optional<ops::Rope>& rope) const {
   const Block& block = where.encoder ? encoder_[where.layer] : decoder_[where.layer];
   const std::uint64_t side = where.encoder ? kEncoder : 0;
   const std::uint64_t places = side + kFirstBlockDropout + kBlockDropouts * where.layer;
@@ -129,7 +130,7 @@ at::Tensor Network::through(const Pass& pass, const Where& where, const at::Tens
   at::Tensor x_btd =
       add(x_input, block.attention_norm, places + kAttentionBranch, [&](const at::Tensor& x) {
         return (*block.attention)(pass, x, {}, bias_htu, !where.encoder && blueprint_.model.causal,
-                                  rope_, places + kProbabilities, attention_alpha);
+                                  rope, places + kProbabilities, attention_alpha);
       });
   if (block.cross) {
     x_btd = add(x_btd, block.cross_norm, cross_places + kCrossBranch, [&](const at::Tensor& x) {
@@ -146,10 +147,12 @@ at::Tensor Network::stack(const ParameterSet& parameters, const PassOptions& opt
   const double dropout = blueprint_.model.dropout;
   const at::Tensor bias_htu = relative_bias({parameters, options, dropout}, encoder, x_btd.size(1));
   const auto shared = std::make_shared<const PassOptions>(options);
+  std::optional<ops::Rope> rope;
+  if (rope_) rope = ops::Rope{rope_->cos.to(x_btd.device()), rope_->sin.to(x_btd.device())};
   for (std::size_t layer = 0; layer < (encoder ? encoder_ : decoder_).size(); ++layer) {
-    const Piece piece = [this, &parameters, shared, dropout, encoder, layer](
+    const Piece piece = [this, &parameters, shared, dropout, encoder, layer, rope](
                             const at::Tensor& x, const at::Tensor& memory, const at::Tensor& bias) {
-      return through({parameters, *shared, dropout}, {encoder, layer}, x, memory, bias);
+      return through({parameters, *shared, dropout}, {encoder, layer}, x, memory, bias, rope);
     };
     x_btd = blueprint_.model.activation_checkpointing
                 ? recompute(piece, x_btd, memory_bud, bias_htu)

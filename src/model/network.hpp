@@ -76,7 +76,8 @@ class Network {
   [[nodiscard]] at::Tensor embedded(const Pass& pass, const at::Tensor& tokens_bt,
                                     std::uint64_t dropout_place) const;
   [[nodiscard]] at::Tensor through(const Pass& pass, const Where& where, const at::Tensor& x_btd,
-                                   const at::Tensor& memory_bud, const at::Tensor& bias_htu) const;
+                                   const at::Tensor& memory_bud, const at::Tensor& bias_htu,
+                                   const std::optional<ops::Rope>& rope) const;
   /// The blocks one after another, each computed again in the backward pass where that is asked.
   [[nodiscard]] at::Tensor stack(const ParameterSet& parameters, const PassOptions& options,
                                  bool encoder, at::Tensor x_btd,
