@@ -1,5 +1,6 @@
 #include "model/hugging_face.hpp"
 
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 

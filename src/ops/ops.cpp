@@ -17,7 +17,7 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const std::optional<
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const std::optional<at::Tensor>& bias,
                   Precision precision) {
-  if (precision == Precision::float32) return linear(x, w, bias);
+  if (precision == Precision::float32) return ops::linear(x, w, bias);
   checks::linear(x, w, bias);
   const at::ScalarType type = precision == Precision::bfloat16 ? at::kBFloat16 : at::kHalf;
   if (!x.is_cpu()) {
@@ -27,7 +27,7 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const std::optional<
   // A product of two rounded factors is exact in float32, so this is the sum in float32.
   const auto rounded = [&](const at::Tensor& a) { return a.to(type).to(x.scalar_type()); };
   return rounded(
-      linear(rounded(x), rounded(w), bias ? std::optional(rounded(*bias)) : std::nullopt));
+      ops::linear(rounded(x), rounded(w), bias ? std::optional(rounded(*bias)) : std::nullopt));
 }
 
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& scale, double eps) {

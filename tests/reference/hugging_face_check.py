@@ -15,13 +15,13 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import families_reference as reference
 
 V, T = 61, 19
-VANILLA = {"unit": "vanilla"}
+VANILLA = {"unit": "vanilla", "form": "self_gate"}
 # Of tensors that other names have already.
 SECOND_NAMES = {"lm_head.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight"}
 
 
 def models():
-    gpt = transformers.GPT2Config(vocab_size=V, n_positions=T, n_embd=24, n_layer=2, n_head=3, n_inner=40,
+    gpt = transformers.GPT2Config(vocab_size=V, bos_token_id=0, eos_token_id=0, n_positions=T, n_embd=24, n_layer=2, n_head=3, n_inner=40,
                                   activation_function="gelu_new")
     yield "gpt", transformers.GPT2LMHeadModel(gpt), {
         "arch": "gpt", "n_layers": 2, "n_heads": 3, "activation": "gelu_tanh", "gated_mlp": False,
@@ -62,7 +62,7 @@ def main():
                 weights.pop("lm_head.weight", None)
             found = reference.FAMILIES[name](weights, case)
         error = ((found - truth).norm() / truth.norm()).item()
-        good = error < 1e-6
+        good = error < 1e-5  # LLaMA and T5 take norms, softmax and rotations in single precision
         failed |= not good
         print(f"{name} {settings['activation']}: relative difference of the logits {error:.2e}", "" if good else "FAILED")
     for path in sys.argv[1:]:
