@@ -27,7 +27,7 @@ skipped=()
 for preset in release asan; do
   say "test $preset"
   ctest --preset "$preset" -j "$cores" "$@" || failed=1
-  mapfile -t -O ${#skipped[@]} skipped < <(grep '^SKIPPED:' "build/$preset/Testing/Temporary/LastTest.log" || true)
+  mapfile -t -O ${#skipped[@]} skipped < <(grep -i '^skipped:' "build/$preset/Testing/Temporary/LastTest.log" || true)
 done
 say "done, ${#skipped[@]} tests skipped"
 for reason in "${skipped[@]}"; do echo "$reason"; done
