@@ -15,6 +15,7 @@
 #include "postprocess/report/run_status.hpp"
 #include "postprocess/run_command.hpp"
 #include "postprocess/table_command.hpp"
+#include "postprocess/tails_command.hpp"
 
 namespace {
 
@@ -80,7 +81,7 @@ int main(int argc, char** argv) {
         ->check(CLI::IsMember({"text", "json"}))
         ->capture_default_str();
   };
-  const auto add_run_options = [&](CLI::App* sub) {
+  const auto add_where = [&](CLI::App* sub) {
     sub->add_option("--where", arguments.runs.where,
                     "only trials with this setting; may be repeated; results go to a folder of "
                     "their own")
@@ -88,6 +89,12 @@ int main(int argc, char** argv) {
         ->expected(1)
         ->take_all()
         ->allow_extra_args(false);
+  };
+  const auto add_output = [&](CLI::App* sub, const char* help) {
+    sub->add_option("--output", arguments.runs.output, help)->type_name("DIR");
+  };
+  const auto add_run_options = [&](CLI::App* sub) {
+    add_where(sub);
     sub->add_flag("--allow-mixed", arguments.runs.allow_mixed,
                   "accept trials of different programs, processors, corpora or modes");
     sub->add_flag("--strict", arguments.runs.strict,
@@ -98,6 +105,9 @@ int main(int argc, char** argv) {
   CLI::App* plot = command("plot", "draw the plots only");
   CLI::App* report = command("report", "write all but the plots");
   CLI::App* status = command("status", "how far a running or stopped run is");
+  CLI::App* tails = command("tails",
+                            "the gradient tails that trials recorded, beside the curves "
+                            "of Laplace and Gaussian coordinates");
   CLI::App* checkpoint = app.add_subcommand("checkpoint", "look at generations (checkpoints)");
   checkpoint->require_subcommand(1);
   const auto on_places = [&](const char* name, const char* help, const char* what) {
@@ -115,10 +125,11 @@ int main(int argc, char** argv) {
   compare->add_option("RUN_DIR", arguments.runs.runs, "run directories, pooled")->required();
   compare->add_option("--kind", arguments.runs.kind, "default: that of the first study.yaml")
       ->check(CLI::IsMember({"gating", "arms", "model_size"}));
-  compare->add_option("--output", arguments.runs.output, "the folder for the results")
-      ->type_name("DIR");
+  add_output(compare, "the folder for the results");
   for (CLI::App* sub : {fit, plot, report, compare}) add_run_options(sub);
-  for (CLI::App* sub : {fit, status, compare}) add_format(sub);
+  add_where(tails);
+  add_output(tails, "the folder for the results; default: the run directory");
+  for (CLI::App* sub : {fit, status, tails, compare}) add_format(sub);
   add_table_options(*fit, arguments.table, "RUN_DIR");
 
   try {
@@ -132,6 +143,7 @@ int main(int argc, char** argv) {
     if (report->parsed()) code = report_runs(runs);
     if (compare->parsed()) code = fit_runs(runs);
     if (status->parsed()) code = status_command(arguments);
+    if (tails->parsed()) code = tails_command(runs);
     if (ls->parsed() || verify->parsed()) code = list_generations(arguments, verify->parsed());
     if (diff->parsed()) return diff_command(arguments);
     return static_cast<int>(code);

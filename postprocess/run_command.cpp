@@ -80,19 +80,6 @@ std::string kind_of(const RunRequest& request) {
   return study ? study->analysis.kind : config::AnalysisSettings{}.kind;
 }
 
-/// Results of a selection go to a folder of their own.
-fs::path output_of(const RunRequest& request, const std::string& selection) {
-  if (!request.output.empty()) return request.output;
-  if (request.runs.size() > 1) {
-    throw_settings(fmt::format("{} run directories and no --output", request.runs.size()),
-                   "--output DIR: where the common results go", "pgpost compare A B --output C");
-  }
-  if (selection.empty()) return request.runs.front();
-  std::string folder = "where " + selection;
-  std::replace(folder.begin(), folder.end(), '/', '-');  // a corpus path may be the value
-  return request.runs.front() / folder;
-}
-
 Conclusion conclude_runs(const RunRequest& request) {
   const fs::path output = output_of(request, join(request.where, ", "));
   const std::string kind = kind_of(request);
@@ -169,6 +156,18 @@ ExitCode end(const Conclusion& c, bool strict) {
 }
 
 }  // namespace
+
+fs::path output_of(const RunRequest& request, const std::string& selection) {
+  if (!request.output.empty()) return request.output;
+  if (request.runs.size() > 1) {
+    throw_settings(fmt::format("{} run directories and no --output", request.runs.size()),
+                   "--output DIR: where the common results go", "pgpost compare A B --output C");
+  }
+  if (selection.empty()) return request.runs.front();
+  std::string folder = "where " + selection;
+  std::replace(folder.begin(), folder.end(), '/', '-');  // a corpus path may be the value
+  return request.runs.front() / folder;
+}
 
 ExitCode fit_runs(const RunRequest& request) {
   const Conclusion c = conclude_runs(request);

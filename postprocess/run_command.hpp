@@ -21,6 +21,10 @@ struct RunRequest {
   bool strict = false;  ///< 65 if anything is in doubt: a status, a warning, a trial left out
 };
 
+/// Where results go: --output, else the run directory, or a folder of its own in it for a selection
+/// ("where optimizer.lr=0.001"). Throws InvalidInput (settings): several runs and no --output.
+std::filesystem::path output_of(const RunRequest& request, const std::string& selection);
+
 /// Analyses, draws, writes JSON, RESULTS.md and report.html, and prints text or JSON.
 ExitCode fit_runs(const RunRequest& request);
 /// Draws the plots only.

@@ -44,6 +44,9 @@ TrialRow to_row(const TrialRecord& record, const fs::path& root, Origin origin) 
   row.train_loss = record.train_loss;
   row.val_step = record.val_step;
   row.val_loss = record.val_loss;
+  row.tails_step = record.tails_step;
+  row.gradient_tails = record.gradient_tails;
+  row.noise_tails = record.noise_tails;
   row.origin = std::move(origin);
   return row;
 }

@@ -39,6 +39,9 @@ struct TrialRow {
   std::vector<double> train_loss;
   std::vector<std::int64_t> val_step;
   std::vector<double> val_loss;
+  std::vector<std::int64_t> tails_step;  ///< as in record::TrialRecord; empty: none were recorded
+  std::vector<double> gradient_tails;
+  std::vector<double> noise_tails;
   Origin origin;
 
   /// Finished with a finite loss.

@@ -1,17 +1,53 @@
 // make_synthetic_run DIR [KIND]: a run directory from a known surface (clean, realistic, edge,
-// flat, seeds) or from arms with a known truth (gating, model_size), so that pgpost's plots and
-// words can be looked at without training anything.
+// flat, seeds) or from arms with a known truth (gating, model_size), or with estimates of the tails
+// of samples (tails), so that pgpost's plots and words can be looked at without training anything.
 #include <fmt/format.h>
 
 #include <cstdio>
 
+#include "measure/tails.hpp"
 #include "postprocess/synthetic_arms_run.hpp"
 #include "postprocess/synthetic_run.hpp"
 
+namespace {
+
+/// Tails of a batch's gradient that is normal, of layers whose scales differ by `layer_spread`; the
+/// noise is normal with one scale. The first batch has recorded none.
+void write_tails(const std::filesystem::path& root, const pg::test::SyntheticSurface& surface) {
+  const pg::record::RunDirectory run(root);
+  constexpr std::size_t kCoordinates = 50'000;
+  for (std::size_t b = 0; b < surface.batches.size(); ++b) {
+    auto trial = pg::test::synthetic_trial(surface, "grid", surface.batches[b], 1e-3, 42);
+    const double layer_spread = 0.25 * static_cast<double>(b);
+    for (std::int64_t step = 1000; step <= 5000 && b > 0; step += 1000) {
+      trial.tails_step.push_back(step);
+      for (const bool is_noise : {false, true}) {
+        const pg::random::Stream stream(static_cast<std::uint64_t>(step) + b,
+                                        pg::random::Purpose::test, is_noise ? 1 : 0);
+        std::vector<float> x;
+        for (std::size_t i = 0; i < kCoordinates; ++i) {
+          const double scale = is_noise ? 1 : std::exp(layer_spread * static_cast<double>(i % 5));
+          x.push_back(static_cast<float>(scale * stream.normal(i)));
+        }
+        const pg::measure::TailEstimates tails = pg::measure::tail_estimates(x);
+        auto& row = is_noise ? trial.noise_tails : trial.gradient_tails;
+        for (const auto& hill : tails.hill) row.push_back(hill ? hill->alpha : NAN);
+        row.push_back(tails.ggd ? tails.ggd->shape : NAN);
+        row.push_back(tails.kurtosis ? tails.kurtosis->excess : NAN);
+        if (is_noise) row.push_back(tails.log_moment ? tails.log_moment->alpha : NAN);
+      }
+    }
+    pg::record::write_trial(run.metrics_file(trial.summary.id), trial);
+  }
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
   if (argc < 2) {
-    fmt::print(stderr,
-               "make_synthetic_run DIR [clean|realistic|edge|flat|seeds|gating|model_size]\n");
+    fmt::print(
+        stderr,
+        "make_synthetic_run DIR [clean|realistic|edge|flat|seeds|gating|model_size|tails]\n");
     return 64;
   }
   const std::filesystem::path root = argv[1];
@@ -37,6 +73,10 @@ int main(int argc, char** argv) {
     return 0;
   }
   pg::test::SyntheticSurface surface;
+  if (kind == "tails") {
+    write_tails(root, surface);
+    return 0;
+  }
   if (kind == "realistic" || kind == "seeds") {
     surface.noise = 0.004;
     surface.skew = 0.015;
