@@ -248,14 +248,7 @@ void add_contradictions(const Study& study, const std::string& origin, Problems&
       if (seen.insert(text).second) problems.add(where, text);
     }
   };
-  const bool no_gates = study.base.gate.is_vanilla() && study.arms.empty() &&
-                        std::none_of(study.axes.begin(), study.axes.end(),
-                                     [](const Axis& axis) { return axis.path == "gate.unit"; });
-  if (no_gates && study.base.gate.form != GateSettings{}.form) {
-    problems.add(origin, fmt::format("gate.form = {} has no effect with gate.unit = vanilla; "
-                                     "expected {}",
-                                     study.base.gate.form, GateSettings{}.form));
-  }
+  for (const std::string& text : settings_without_effect(study)) problems.add(origin, text);
   if (!study.arms.empty() && (study.refine.enabled || study.transfer.enabled)) {
     problems.add(origin,
                  "the study has arms, but the stages look for learning rates: expected "
@@ -448,28 +441,6 @@ std::vector<std::pair<std::string, std::string>> setting_values(const Settings& 
     values.emplace_back(field.path, field.get().Scalar());
   }
   return values;
-}
-
-std::vector<std::string> unused_paths(const Settings& settings) {
-  const GateSettings& g = settings.gate;
-  std::vector<std::string> unused;
-  const auto add = [&](bool used, std::initializer_list<const char*> names) {
-    if (used) return;
-    for (const char* name : names) unused.push_back(std::string("gate.") + name);
-  };
-  const bool gated = !g.is_vanilla();
-  const auto policy = [&](std::initializer_list<const char*> words) {
-    return gated && std::find(words.begin(), words.end(), g.policy) != words.end();
-  };
-  add(gated, {"form", "gate_norm", "pre_norm", "post_norm", "attention", "policy"});
-  add(g.unit == "paunit", {"function"});
-  add(policy({"fixed", "learnable", "warmup", "adaptive_loss", "adaptive_gradient"}), {"alpha"});
-  add(g.attention && policy({"fixed", "learnable"}), {"attention_alpha"});
-  add(policy({"cosine", "linear", "exponential", "curriculum", "layers"}),
-      {"alpha_start", "alpha_end"});
-  add(policy({"linear"}), {"alpha_ramp"});
-  add(policy({"entropy", "confidence"}), {"alpha_scale", "alpha_temperature"});
-  return unused;
 }
 
 std::vector<std::string> differences(const Study& a, const Study& b) {

@@ -31,8 +31,11 @@ Settings read_settings(const std::string& yaml);
 /// (path, value) of every setting of a trial, one spelling per value.
 std::vector<std::pair<std::string, std::string>> setting_values(const Settings& settings);
 
-/// Settings that change nothing in this trial: form and alpha of a vanilla MLP.
+/// Settings that change nothing in this trial: form and alpha of a vanilla MLP, for instance.
 std::vector<std::string> unused_paths(const Settings& settings);
+/// Base settings that change nothing in any trial and are not what they are by default: no axis and
+/// no arm varies their group.
+std::vector<std::string> settings_without_effect(const Study& study);
 
 /// Lines "path: this, not that" for every value in which the two studies differ, but for those of
 /// `checkpoint`, which may change between two launches.

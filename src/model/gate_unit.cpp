@@ -62,7 +62,8 @@ GateFunction factor_of(const std::string& activation) {
 
 GateUnit::GateUnit(SpecList& specs, const std::string& name, const Blueprint& blueprint,
                    Place place, std::int64_t width)
-    : vanilla_(blueprint.gate.is_vanilla()),
+    : of_heads_(place == Place::heads),
+      vanilla_(blueprint.gate.is_vanilla()),
       scale_(blueprint.gate.alpha_scale),
       temperature_(blueprint.gate.alpha_temperature) {
   const config::GateSettings& gate = blueprint.gate;
@@ -107,6 +108,13 @@ at::Tensor GateUnit::alpha_tensor(const Pass& pass, const at::Tensor& h) const {
   return at::clamp(entropy * (scale_ / most), 0, 1);
 }
 
+void GateUnit::show(const Pass& pass, const at::Tensor& token_alpha) const {
+  Alphas* alphas = pass.options.token_alphas;
+  if (alphas == nullptr || source_ == Source::learned) return;
+  double& mean = (of_heads_ ? alphas->attention : alphas->mlp).at(pass.block);
+  if (std::isnan(mean)) mean = token_alpha.detach().mean().item<double>();
+}
+
 at::Tensor GateUnit::operator()(const Pass& pass, const at::Tensor& x, const at::Tensor& h,
                                 double alpha) const {
   const bool self = x.is_same(h);
@@ -124,6 +132,7 @@ at::Tensor GateUnit::operator()(const Pass& pass, const at::Tensor& x, const at:
     return alpha == 0 ? value * b : value * (alpha * g + (1 - alpha) * b);
   }
   const at::Tensor a = alpha_tensor(pass, h);
+  show(pass, a);
   return value * (a * g + (1 - a) * b);
 }
 

@@ -37,8 +37,10 @@ class GateUnit {
  private:
   enum class Source { number, learned, entropy, confidence };
   [[nodiscard]] at::Tensor alpha_tensor(const Pass& pass, const at::Tensor& h) const;
+  void show(const Pass& pass, const at::Tensor& token_alpha) const;
 
   ops::GateSpec spec_;
+  bool of_heads_;
   bool vanilla_;
   bool tanh_of_value_ = false;
   Source source_ = Source::number;

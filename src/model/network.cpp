@@ -1,8 +1,10 @@
 #include "model/network.hpp"
 
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 
 #include <cmath>
+#include <limits>
 #include <memory>
 #include <utility>
 
@@ -103,15 +105,17 @@ at::Tensor Network::relative_bias(const Pass& pass, bool encoder, std::int64_t t
       .contiguous();
 }
 
-at::Tensor Network::through(const Pass& pass, const Where& where, const at::Tensor& x_input,
+at::Tensor Network::through(const Pass& outer, const Where& where, const at::Tensor& x_input,
                             const at::Tensor& memory_bud, const at::Tensor& bias_htu,
                             const std::optional<ops::Rope>& rope) const {
   const Block& block = where.encoder ? encoder_[where.layer] : decoder_[where.layer];
   const std::uint64_t side = where.encoder ? kEncoder : 0;
   const std::uint64_t places = side + kFirstBlockDropout + kBlockDropouts * where.layer;
   const std::uint64_t cross_places = kFirstCrossDropout + kCrossDropouts * where.layer;
-  const Alphas& alphas = pass.options.alphas ? *pass.options.alphas : alphas_;
   const std::size_t index = where.encoder ? where.layer : encoder_.size() + where.layer;
+  Pass pass = outer;
+  pass.block = index;
+  const Alphas& alphas = pass.options.alphas ? *pass.options.alphas : alphas_;
   const double mlp_alpha = alphas.mlp.at(index);
   const double attention_alpha = alphas.attention.at(index);
 
@@ -195,8 +199,20 @@ std::size_t Network::n_blocks() const {
   return encoder_.size() + decoder_.size();
 }
 
-Alphas Network::alphas(const ParameterSet& parameters, const PassOptions& options) const {
+Alphas Network::alphas(const ParameterSet& parameters, const Example& example,
+                       const PassOptions& options) const {
   Alphas alphas = options.alphas ? *options.alphas : alphas_;
+  const std::string& policy = blueprint_.gate.policy;
+  if (policy == "entropy" || policy == "confidence") {
+    const std::vector<double> unknown(n_blocks(), std::numeric_limits<double>::quiet_NaN());
+    alphas = {unknown, unknown};
+    PassOptions seen = options;
+    seen.dropout = std::nullopt;
+    seen.token_alphas = &alphas;
+    const at::NoGradGuard no_grad;
+    (void)logits(parameters, example, seen);
+    return alphas;
+  }
   const auto learned = [&](double& alpha, const std::optional<std::size_t>& index) {
     if (index) alpha = at::sigmoid(parameters[*index].detach().to(at::kDouble)).item<double>();
   };

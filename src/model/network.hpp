@@ -49,8 +49,10 @@ class Network {
 
   /// Blocks whose gates have an alpha: the encoder's, then the decoder's.
   [[nodiscard]] std::size_t n_blocks() const;
-  /// The alphas of these blocks: `options` or, where they are learned, from the parameters.
-  [[nodiscard]] Alphas alphas(const ParameterSet& parameters, const PassOptions& options) const;
+  /// The alphas of these blocks: of `options`, or learned ones from the parameters, or, where they
+  /// are the token's, their means over the example.
+  [[nodiscard]] Alphas alphas(const ParameterSet& parameters, const Example& example,
+                              const PassOptions& options) const;
 
   /// Matrix products and the resolvent of a forward pass over a sequence with `n_targets` targets
   /// and `n_encoder` tokens in the encoder, a multiply-add as two; of causal attention the visible

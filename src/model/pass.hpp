@@ -42,13 +42,17 @@ struct PassOptions {
   /// Where every attention leaves its probabilities (b, n_heads, t, u), in the order in which they
   /// run: each encoder block's, then each decoder block's and its cross-attention's. Not owned.
   std::vector<at::Tensor>* attention_maps = nullptr;
+  /// Where gates whose alpha is the token's leave its mean; of the right sizes and NaN before. Of
+  /// several attentions in a block the first counts. Not owned.
+  Alphas* token_alphas = nullptr;
 };
 
 /// One forward pass, as the parts of a network see it.
 struct Pass {
   const ParameterSet& parameters;
   const PassOptions& options;
-  double dropout = 0;  ///< chance
+  double dropout = 0;     ///< chance
+  std::size_t block = 0;  ///< the one that runs: the encoder's count first
 
   [[nodiscard]] const at::Tensor& operator[](std::size_t index) const { return parameters[index]; }
   /// The dropout at a place of the network.

@@ -24,7 +24,7 @@ data::Corpus load_corpus(const config::DataSettings& settings) {
 }
 
 std::optional<double> loss_floor(const config::Settings& settings, const data::Corpus& corpus) {
-  if (!is_synthetic(settings.data)) return std::nullopt;
+  if (!is_synthetic(settings.data) || settings.data.objective != "next_token") return std::nullopt;
   const std::int64_t sequence_length = settings.data.sequence_length;
   const auto positions =
       data::validation_positions(static_cast<std::int64_t>(corpus.validation.size()),

@@ -22,6 +22,7 @@ Plan plan_of(const config::Study& study, const std::vector<Trial>& trials,
              const data::Corpus& corpus) {
   Plan plan;
   plan.study = study.name;
+  plan.adds_trials = study.refine.enabled || study.transfer.enabled;
   for (const Trial& trial : trials) {
     const std::int64_t tokens = train::tokens_in(trial.settings);
     const double flops = 3 * forward_flops_per_token(trial.settings, corpus.vocabulary()) *
@@ -112,9 +113,9 @@ std::string plan_text(const Plan& plan) {
                         plan.schedule ? fmt::format(" {:>6}", plan.schedule->team_sizes[i]) : "");
   }
   text += fmt::format(
-      "{}: {} trials in the grid, {} tokens, {:.3g} FLOPs; refine and "
-      "transfer add trials once its results are known\n",
-      plan.study, plan.rows.size(), quantity(static_cast<double>(plan.tokens)), plan.flops);
+      "{}: {} trial{} in the grid, {} tokens, {:.3g} FLOPs{}\n", plan.study, plan.rows.size(),
+      plan.rows.size() == 1 ? "" : "s", quantity(static_cast<double>(plan.tokens)), plan.flops,
+      plan.adds_trials ? "; refine and transfer add trials once its results are known" : "");
   return plan.schedule ? text + schedule_text(*plan.schedule) : text;
 }
 

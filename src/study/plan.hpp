@@ -38,6 +38,7 @@ struct Plan {
   std::vector<Row> rows;  ///< the grid's trials; refine and transfer depend on results
   std::int64_t tokens = 0;
   double flops = 0;
+  bool adds_trials = false;          ///< refine or transfer will
   std::optional<Schedule> schedule;  ///< if a number of ranks was given
 };
 

@@ -419,7 +419,7 @@ bool Trainer::validate(std::int64_t step, const Observer& observer, record::Tria
 }
 
 void Trainer::log_alphas(const model::PassOptions& options, record::TrialRecord& record) const {
-  const model::Alphas alphas = model_.alphas(parameters_, options);
+  const model::Alphas alphas = model_.alphas(parameters_, validation_.first_chunk(), options);
   record.alpha.insert(record.alpha.end(), alphas.mlp.begin(), alphas.mlp.end());
   if (settings_.gate.attention) {
     record.alpha.insert(record.alpha.end(), alphas.attention.begin(), alphas.attention.end());

@@ -30,6 +30,11 @@ std::int64_t Validation::n_chunks() const {
   return (static_cast<std::int64_t>(positions_.size()) + chunk_ - 1) / chunk_;
 }
 
+model::Example Validation::first_chunk() const {
+  const auto n = std::min<std::size_t>(positions_.size(), static_cast<std::size_t>(chunk_));
+  return reader_.read(std::span(positions_).first(n), 0);
+}
+
 double Validation::loss(const model::Network& model, const model::ParameterSet& parameters,
                         const model::PassOptions& options, const std::function<void()>& tick) {
   const at::NoGradGuard no_grad;

@@ -29,6 +29,8 @@ class Validation {
   double loss(const model::Network& model, const model::ParameterSet& parameters,
               const model::PassOptions& options, const std::function<void()>& tick);
 
+  /// The same on every rank.
+  [[nodiscard]] model::Example first_chunk() const;
   /// Chunks of one validation, over all ranks.
   [[nodiscard]] std::int64_t n_chunks() const;
   /// By this rank since the start, and the time it took.

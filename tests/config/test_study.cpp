@@ -292,3 +292,20 @@ BOOST_AUTO_TEST_CASE(architectures_refuse_what_they_do_not_have) {
   BOOST_TEST(mentions(complaint("arch: nano", "gate: {unit: paglu, policy: learnable, alpha: 1}\n"),
                       "logit is infinite"));
 }
+
+BOOST_AUTO_TEST_CASE(settings_without_effect_are_named) {
+  const auto complaint = [](const std::string& text) { return StudyFile(text).complaint(); };
+  BOOST_TEST(
+      mentions(complaint("gate: {pre_norm: true}\n"),
+               "gate.pre_norm = true has no effect with gate.unit = vanilla; expected false"));
+  BOOST_TEST(
+      mentions(complaint("gate: {unit: paglu, alpha_start: 0.5}\n"),
+               "gate.alpha_start = 0.5 has no effect with gate.unit = paglu and gate.policy = "
+               "fixed"));
+  BOOST_TEST(mentions(complaint("model: {positions: none, rope_theta: 500}\n"),
+                      "model.rope_theta = 500 has no effect"));
+  BOOST_TEST(mentions(complaint("data: {noise_span: 5}\n"), "data.objective = next_token"));
+  // An axis may give it one.
+  BOOST_CHECK_NO_THROW(
+      StudyFile("gate: {pre_norm: true}\naxes:\n  gate.unit: [vanilla, paglu]\n").load());
+}

@@ -323,6 +323,12 @@ BOOST_AUTO_TEST_CASE(alphas_are_in_the_record) {
   BOOST_TEST(record.alpha[0] == 0.3, tt::tolerance(0.3));  // has moved, not far
   BOOST_TEST(record.alpha[2] == 0.6, tt::tolerance(0.3));
   BOOST_TEST(record.alpha.front() != record.alpha[record.alpha.size() - 4]);
+  s.gate.policy = "entropy";  // the mean over tokens, which are not sure of one feature
+  record = train(s, small_corpus());
+  for (const double alpha : record.alpha) {
+    BOOST_TEST(alpha > 0.5);
+    BOOST_TEST(alpha < 1);
+  }
   s.gate.policy = "linear";
   s.gate.alpha_start = 1;
   s.gate.alpha_end = 0;
