@@ -20,6 +20,7 @@
 #include "record/trial_record.hpp"
 #include "train/batch_gradient.hpp"
 #include "train/chunk_reader.hpp"
+#include "train/derived.hpp"
 #include "train/validation.hpp"
 
 namespace pg::train {
@@ -143,36 +144,7 @@ class Trainer {
   Timing timing_;
 };
 
-/// What the trial's model is to predict.
-data::Objective objective_of(const config::Settings& settings);
-
-/// Rows of the embedding over a corpus of `corpus_vocabulary` tokens. Throws InvalidInput
-/// (settings) where model.vocab_size is too small.
-std::int64_t vocabulary_of(const config::Settings& settings, std::int64_t corpus_vocabulary);
-
-/// How a network of these settings runs at step t (from 0): alphas and precision, no dropout.
-model::PassOptions options_at(const config::Settings& settings, const model::AlphaPolicy& policy,
-                              std::int64_t t);
-
-/// The network that the settings describe over such a corpus; without parameters.
-model::Network network_of(const config::Settings& settings, std::int64_t corpus_vocabulary);
-
-/// Targets that a trial trains on: steps * batch * targets of a sequence.
-std::int64_t tokens_in(const config::Settings& settings);
-
-/// Of these, what one rank of a team trains on.
-std::int64_t tokens_of_rank(const config::Settings& settings, int rank, int team_size);
-
-/// Chunks of a batch.
-std::int64_t chunks_in_batch(const config::Settings& settings);
-
-/// Validations of a trial.
-std::int64_t validations_in(const config::Settings& settings);
-
 /// Sets the libraries to one thread a rank, which all results here assume. Once per process.
 void use_one_thread();
-
-/// Parameters of the model that the settings describe, without making it.
-std::int64_t count_parameters(const config::Settings& settings, std::int64_t vocabulary);
 
 }  // namespace pg::train
