@@ -156,6 +156,8 @@ std::vector<std::string> unused_paths(const Settings& settings) {
   add(policy({"entropy", "confidence"}), "gate", {"alpha_scale", "alpha_temperature"});
   add(m.positions == "rope", "model", {"rope_theta"});
   add(m.arch == "resnet_bk", "model", {"n_experts"});
+  add(m.arch != "resnet_bk", "model", {"n_heads"});
+  add(m.arch == "nano" || m.arch == "gpt" || m.arch == "llama", "model", {"init_std"});
   add(settings.data.objective == "span_corruption", "data", {"noise_density", "noise_span"});
   return unused;
 }

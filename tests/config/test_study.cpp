@@ -305,6 +305,8 @@ BOOST_AUTO_TEST_CASE(settings_without_effect_are_named) {
   BOOST_TEST(mentions(complaint("model: {positions: none, rope_theta: 500}\n"),
                       "model.rope_theta = 500 has no effect"));
   BOOST_TEST(mentions(complaint("data: {noise_span: 5}\n"), "data.objective = next_token"));
+  BOOST_TEST(mentions(complaint("model: {arch: resnet_bk, positions: learned, n_heads: 2}\n"),
+                      "model.n_heads = 2 has no effect with model.arch = resnet_bk"));
   // An axis may give it one.
   BOOST_CHECK_NO_THROW(
       StudyFile("gate: {pre_norm: true}\naxes:\n  gate.unit: [vanilla, paglu]\n").load());
