@@ -8,7 +8,7 @@ small_study > "$study"
 # Command line and settings: 64.
 # A plan that fails under mpirun ends every rank, with its code and without waiting.
 expect 74 "/nowhere" "${on[@]}" 2 "$pgmpi" --plan "$study" --ranks 4 --set data.corpus=/nowhere
-expect 64 "--grid, --plan, --prove or --print-config" "$pgmpi"
+expect 64 "--grid, --plan, --prove, --export-weights, --attention-maps or --print-config" "$pgmpi"
 expect 64 "did you mean '--quick'" "$pgmpi" --grid "$study" --quik
 expect 64 "did you mean train.steps" "$pgmpi" --grid "$study" --set train.step=5
 expect 64 "expected an integer >= 1" "$pgmpi" --grid "$study" --set train.steps=0

@@ -5,12 +5,13 @@ pgmpi=$PG_BIN/pgmpi
 study=$work/small.yaml
 small_study > "$study"
 
-# Everything that must not depend on the ranks: results but for wall times.
+# Everything that must not depend on the ranks: results but for what is measured of time and memory.
 numbers() {
   python3 - "$1/results.csv" << 'PY'
 import csv, sys
+MEASURED = ("seconds", "tokens_per_s", "peak_fraction", "peak_memory_mb", "inference_s", "launch", "team_size")
 for row in csv.DictReader(open(sys.argv[1])):
-    print(*[v for k, v in row.items() if k not in ("seconds", "tokens_per_s", "launch", "team_size")])
+    print(*[v for k, v in row.items() if k not in MEASURED])
 PY
 }
 same_numbers() {
