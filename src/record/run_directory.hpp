@@ -37,6 +37,11 @@ class RunDirectory {
   std::filesystem::path root_;
 };
 
+/// Removes what a killed launch left half written: files of the run and of its trials that never
+/// got their name. For the start of a launch, before anything is written; those of ranks_folder()
+/// and of generations belong to others.
+void remove_unfinished(const RunDirectory& run);
+
 struct DamagedTrial {
   std::string id;
   std::filesystem::path file;

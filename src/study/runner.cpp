@@ -101,6 +101,7 @@ class Runner {
 
   void open_run_directory() {
     make_writable_folder(run_.root());
+    record::remove_unfinished(run_);
     if (std::filesystem::exists(run_.study_file())) {
       const config::Study old = config::load_study(run_.study_file(), {});
       const auto changed = config::differences(study_, old);

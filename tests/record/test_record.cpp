@@ -342,3 +342,27 @@ BOOST_AUTO_TEST_CASE(results_csv_reads_back) {
   diverged.varied.pop_back();
   BOOST_CHECK_THROW(write_results_csv(file, {finished, diverged}), InternalError);
 }
+
+BOOST_AUTO_TEST_CASE(what_a_killed_launch_left_half_written_is_removed) {
+  const ScratchFolder folder;
+  const RunDirectory run(folder.path());
+  const auto half = run.progress_file().string() + ".pending-17";
+  const auto half_trial = run.metrics_file("a").string() + ".pending-18";
+  make_folder(run.generations_folder("a"));
+  make_folder(run.ranks_folder());
+  const auto rank = run.ranks_folder() / "rank_0.pending-19";
+  const auto generation = run.generations_folder("a") / "step_000000001.h5.pending";
+  for (const std::filesystem::path& file :
+       {std::filesystem::path(half), std::filesystem::path(half_trial), rank, generation,
+        run.progress_file(), run.metrics_file("a")}) {
+    write_in_place(file, "x");
+  }
+  remove_unfinished(run);
+  BOOST_TEST(!std::filesystem::exists(half));
+  BOOST_TEST(!std::filesystem::exists(half_trial));
+  BOOST_TEST(std::filesystem::exists(rank));
+  BOOST_TEST(std::filesystem::exists(generation));
+  BOOST_TEST(std::filesystem::exists(run.progress_file()));
+  BOOST_TEST(std::filesystem::exists(run.metrics_file("a")));
+  remove_unfinished(RunDirectory(folder / "absent"));
+}
