@@ -33,13 +33,6 @@ struct NormalCdf {
   }
 };
 
-struct Gelu {
-  HWY_INLINE Factor operator()(Vec h) const {
-    const Normal n = normal(h);
-    return {hn::Mul(h, n.cdf), hn::MulAdd(h, n.density, n.cdf)};
-  }
-};
-
 struct Relu {
   HWY_INLINE Factor operator()(Vec h) const {
     const Vec zero = set(0.0F);
@@ -105,8 +98,26 @@ struct TanhSoftplus {
   }
 };
 
-/// Factors of a block of elements at a time: a function of twelve by twelve pairs would be compiled
-/// 144 times, and the block stays in the first-level cache.
+/// The factor of a function alone.
+template <class F>
+struct Alone {
+  HWY_INLINE Factor operator()(Vec h, std::int64_t, std::int64_t) const { return F()(h); }
+};
+
+/// alpha * g + (1 - alpha) * b. One expression, so that what g and b share is computed once.
+template <class G, class B>
+struct Mix {
+  float alpha;
+  float rest;
+  HWY_INLINE Factor operator()(Vec h, std::int64_t, std::int64_t) const {
+    const Factor g = G()(h);
+    const Factor b = B()(h);
+    return {hn::MulAdd(set(alpha), g.value, hn::Mul(set(rest), b.value)),
+            hn::MulAdd(set(alpha), g.slope, hn::Mul(set(rest), b.slope))};
+  }
+};
+
+/// Elements at a time where the base waits in memory, which stays in the first-level cache.
 constexpr std::int64_t kBlock = 256;
 
 struct Factors {
@@ -114,80 +125,95 @@ struct Factors {
   HWY_ALIGN float slope[kBlock];
 };
 
-void evaluate(GateFunction function, const float* h, std::int64_t n, Factors& out) {
-  const auto run = [&](const auto& f) HWY_ATTR {
-    for_each_vector(n, [&](std::int64_t i, std::int64_t count) HWY_ATTR {
-      const Factor factor = f(load(h + i, count));
-      store(factor.value, out.value + i, count);
-      store(factor.slope, out.slope + i, count);
-    });
-  };
+/// The same with b as it stands in a block: for pairs too rare to compile 144 of them.
+template <class G>
+struct MixWith {
+  float alpha;
+  float rest;
+  const Factors& base;
+  HWY_INLINE Factor operator()(Vec h, std::int64_t i, std::int64_t count) const {
+    const Factor g = G()(h);
+    return {hn::MulAdd(set(alpha), g.value, hn::Mul(set(rest), load(base.value + i, count))),
+            hn::MulAdd(set(alpha), g.slope, hn::Mul(set(rest), load(base.slope + i, count)))};
+  }
+};
+
+template <class Visit>
+void with_function(GateFunction function, const Visit& visit) {
   switch (function) {
-    case GateFunction::one: return run(One());
-    case GateFunction::identity: return run(Identity());
-    case GateFunction::step: return run(Step());
-    case GateFunction::sigmoid: return run(Sigmoid());
-    case GateFunction::tanh: return run(Tanh());
-    case GateFunction::relu: return run(Relu());
-    case GateFunction::normal_cdf: return run(NormalCdf());
-    case GateFunction::normal_cdf_tanh: return run(NormalCdfTanh());
-    case GateFunction::gelu: return run(Gelu());
-    case GateFunction::gelu_tanh: return run(Times<NormalCdfTanh>());
-    case GateFunction::silu: return run(Times<Sigmoid>());
-    case GateFunction::mish: return run(Times<TanhSoftplus>());
+    case GateFunction::one: return visit(One());
+    case GateFunction::identity: return visit(Identity());
+    case GateFunction::step: return visit(Step());
+    case GateFunction::sigmoid: return visit(Sigmoid());
+    case GateFunction::tanh: return visit(Tanh());
+    case GateFunction::relu: return visit(Relu());
+    case GateFunction::normal_cdf: return visit(NormalCdf());
+    case GateFunction::normal_cdf_tanh: return visit(NormalCdfTanh());
+    case GateFunction::gelu: return visit(Times<NormalCdf>());
+    case GateFunction::gelu_tanh: return visit(Times<NormalCdfTanh>());
+    case GateFunction::silu: return visit(Times<Sigmoid>());
+    case GateFunction::mish: return visit(Times<TanhSoftplus>());
   }
 }
 
-/// The mixture of the two and its derivative.
-void mix(const GateSpec& spec, const float* h, std::int64_t n, Factors& out) {
-  evaluate(spec.base, h, n, out);
-  if (spec.alpha == 0) return;
-  Factors gate;
-  evaluate(spec.gate, h, n, gate);
-  const Vec alpha = set(static_cast<float>(spec.alpha));
-  const Vec rest = set(static_cast<float>(1 - spec.alpha));
-  const auto add = [&](const float* g, float* b) HWY_ATTR {
-    for_each_vector(n, [&](std::int64_t i, std::int64_t count) HWY_ATTR {
-      store(hn::MulAdd(alpha, load(g + i, count), hn::Mul(rest, load(b + i, count))), b + i, count);
-    });
-  };
-  add(gate.value, out.value);
-  add(gate.slope, out.slope);
+/// Calls run(factor, first, size) over [0, n), in one piece wherever the base is a frequent one.
+template <class Run>
+void with_factor(const GateSpec& spec, const float* h, std::int64_t n, const Run& run) {
+  const auto alpha = static_cast<float>(spec.alpha);
+  const auto rest = static_cast<float>(1 - spec.alpha);
+  if (spec.alpha == 0) {
+    return with_function(spec.base, [&](auto b) HWY_ATTR { run(Alone<decltype(b)>(), 0, n); });
+  }
+  with_function(spec.gate, [&](auto g) HWY_ATTR {
+    using G = decltype(g);
+    switch (spec.base) {
+      case GateFunction::one: return run(Mix<G, One>{alpha, rest}, 0, n);
+      case GateFunction::identity: return run(Mix<G, Identity>{alpha, rest}, 0, n);
+      case GateFunction::normal_cdf: return run(Mix<G, NormalCdf>{alpha, rest}, 0, n);
+      default: break;
+    }
+    Factors base;
+    for (std::int64_t first = 0; first < n; first += kBlock) {
+      const std::int64_t size = std::min(kBlock, n - first);
+      with_function(spec.base, [&](auto b) HWY_ATTR {
+        for_each_vector(size, [&](std::int64_t i, std::int64_t count) HWY_ATTR {
+          const Factor factor = b(load(h + first + i, count));
+          store(factor.value, base.value + i, count);
+          store(factor.slope, base.slope + i, count);
+        });
+      });
+      run(MixWith<G>{alpha, rest, base}, first, size);
+    }
+  });
 }
 
 /// y = x f(h), where x is h itself if it is null.
 void run_gate(const GateSpec& spec, const float* x, const float* h, float* y, std::int64_t n) {
-  Factors f;
-  for (std::int64_t first = 0; first < n; first += kBlock) {
-    const std::int64_t size = std::min(kBlock, n - first);
-    mix(spec, h + first, size, f);
-    const float* from = (x == nullptr ? h : x) + first;
+  with_factor(spec, h, n, [&](const auto& factor, std::int64_t first, std::int64_t size) HWY_ATTR {
     for_each_vector(size, [&](std::int64_t i, std::int64_t count) HWY_ATTR {
-      store(hn::Mul(load(from + i, count), load(f.value + i, count)), y + first + i, count);
+      const Vec at = load(h + first + i, count);
+      const Vec from = x == nullptr ? at : load(x + first + i, count);
+      store(hn::Mul(from, factor(at, i, count).value), y + first + i, count);
     });
-  }
+  });
 }
 
 /// dx = dy f(h) and dh = dy x f'(h); in a self-gate, where x and dx are null, dh = dy (f + h f').
 void run_gate_gradient(const GateSpec& spec, const float* x, const float* h, const float* dy,
                        float* dx, float* dh, std::int64_t n) {
-  Factors f;
-  for (std::int64_t first = 0; first < n; first += kBlock) {
-    const std::int64_t size = std::min(kBlock, n - first);
-    mix(spec, h + first, size, f);
+  with_factor(spec, h, n, [&](const auto& factor, std::int64_t first, std::int64_t size) HWY_ATTR {
     for_each_vector(size, [&](std::int64_t i, std::int64_t count) HWY_ATTR {
-      const Vec value = load(f.value + i, count);
-      const Vec slope = load(f.slope + i, count);
+      const Vec at = load(h + first + i, count);
+      const Factor f = factor(at, i, count);
       const Vec up = load(dy + first + i, count);
       if (x == nullptr) {
-        const Vec at = load(h + first + i, count);
-        store(hn::Mul(up, hn::MulAdd(at, slope, value)), dh + first + i, count);
+        store(hn::Mul(up, hn::MulAdd(at, f.slope, f.value)), dh + first + i, count);
       } else {
-        store(hn::Mul(up, value), dx + first + i, count);
-        store(hn::Mul(hn::Mul(up, load(x + first + i, count)), slope), dh + first + i, count);
+        store(hn::Mul(up, f.value), dx + first + i, count);
+        store(hn::Mul(hn::Mul(up, load(x + first + i, count)), f.slope), dh + first + i, count);
       }
     });
-  }
+  });
 }
 
 }  // namespace pg::ops::HWY_NAMESPACE
