@@ -78,9 +78,21 @@ void make_folder(const fs::path& folder) {
   if (failure) throw_io("cannot make the folder " + folder.string(), failure.value(), kSpaceHint);
 }
 
+namespace {
+constexpr const char* kPending = ".pending-";
+}  // namespace
+
+void remove_pending(const fs::path& folder) {
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+    const bool pending = entry.path().extension().string().starts_with(kPending);
+    if (pending && entry.is_regular_file(ignored)) fs::remove(entry.path(), ignored);
+  }
+}
+
 PendingFile::PendingFile(fs::path target) : target_(std::move(target)), pending_(target_) {
   make_folder(folder_of(target_));
-  pending_ += ".pending-" + std::to_string(::getpid());
+  pending_ += kPending + std::to_string(::getpid());
 }
 
 PendingFile::~PendingFile() {

@@ -61,6 +61,10 @@ class PendingFile {
   bool committed_ = false;
 };
 
+/// Removes what killed processes left of their PendingFiles in a folder, not below it. For a time
+/// at which nobody writes there. What cannot be removed stays.
+void remove_pending(const std::filesystem::path& folder);
+
 /// Makes or overwrites a file in place, unsynced: for PendingFile::path(). Throws IoError.
 void write_in_place(const std::filesystem::path& path, std::string_view content);
 

@@ -49,20 +49,4 @@ std::vector<std::int64_t> validation_positions(std::int64_t n_tokens, std::int64
   return positions;
 }
 
-void gather_windows(std::span<const std::uint16_t> tokens, std::span<const std::int64_t> positions,
-                    std::int64_t sequence_length, std::span<std::int64_t> inputs,
-                    std::span<std::int64_t> targets) {
-  const auto length = static_cast<std::size_t>(sequence_length);
-  require(inputs.size() == positions.size() * length && targets.size() == inputs.size(),
-          "batch buffers of n * T tokens");
-  for (std::size_t k = 0; k < positions.size(); ++k) {
-    require(positions[k] >= 0 && static_cast<std::size_t>(positions[k]) + length < tokens.size(),
-            "a window inside the split");
-    const auto window = tokens.subspan(static_cast<std::size_t>(positions[k]), length + 1);
-    const auto row = static_cast<std::ptrdiff_t>(k * length);
-    std::copy(window.begin(), window.end() - 1, inputs.begin() + row);
-    std::copy(window.begin() + 1, window.end(), targets.begin() + row);
-  }
-}
-
 }  // namespace pg::data

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <vector>
 
 // Which windows of a corpus a step reads. A window is sequence_length inputs and, one token later,
@@ -41,11 +40,5 @@ class Sampler {
 /// most max_sequences (0: all). Independent of batch and seed. n_tokens >= sequence_length + 1.
 std::vector<std::int64_t> validation_positions(std::int64_t n_tokens, std::int64_t sequence_length,
                                                std::int64_t max_sequences);
-
-/// Copies windows into row-major (n, T) buffers, n = positions.size():
-/// inputs[k][t] = tokens[positions[k] + t], targets[k][t] = tokens[positions[k] + t + 1].
-void gather_windows(std::span<const std::uint16_t> tokens, std::span<const std::int64_t> positions,
-                    std::int64_t sequence_length, std::span<std::int64_t> inputs,
-                    std::span<std::int64_t> targets);
 
 }  // namespace pg::data

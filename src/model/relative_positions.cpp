@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 namespace pg::model {
 namespace {
@@ -30,10 +31,15 @@ std::int64_t bucket(std::int64_t later_by, bool bidirectional) {
 }  // namespace
 
 at::Tensor relative_buckets(std::int64_t t, std::int64_t u, bool bidirectional) {
+  // A bucket depends on the distance alone, so each is worked out once: this runs in every pass.
+  std::vector<std::int64_t> by_distance;
+  for (std::int64_t later_by = 1 - t; later_by < u; ++later_by) {
+    by_distance.push_back(bucket(later_by, bidirectional));
+  }
   at::Tensor buckets = at::empty({t, u}, at::kLong);
   auto* out = buckets.data_ptr<std::int64_t>();
   for (std::int64_t i = 0; i < t; ++i) {
-    for (std::int64_t j = 0; j < u; ++j) *out++ = bucket(j - i, bidirectional);
+    out = std::copy_n(by_distance.begin() + (t - 1 - i), u, out);
   }
   return buckets;
 }
@@ -41,11 +47,12 @@ at::Tensor relative_buckets(std::int64_t t, std::int64_t u, bool bidirectional) 
 at::Tensor sinusoids(std::int64_t t, std::int64_t d, at::ScalarType type) {
   at::Tensor table = at::empty({t, d}, at::kDouble);
   auto* out = table.data_ptr<double>();
-  for (std::int64_t position = 0; position < t; ++position) {
-    for (std::int64_t i = 0; i < d; ++i) {
-      const double exponent = static_cast<double>(i - i % 2) / static_cast<double>(d);
-      const double angle = static_cast<double>(position) / std::pow(10000.0, exponent);
-      *out++ = i % 2 == 0 ? std::sin(angle) : std::cos(angle);
+  for (std::int64_t i = 0; i < d; ++i) {
+    const double wavelength =
+        std::pow(10000.0, static_cast<double>(i - i % 2) / static_cast<double>(d));
+    for (std::int64_t position = 0; position < t; ++position) {
+      const double angle = static_cast<double>(position) / wavelength;
+      out[position * d + i] = i % 2 == 0 ? std::sin(angle) : std::cos(angle);
     }
   }
   return table.to(type);

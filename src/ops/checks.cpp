@@ -151,19 +151,19 @@ void gate(const at::Tensor& h) {
   same_kind("gate", h, h);
 }
 
+void gate(const at::Tensor& x, const at::Tensor& h) {
+  same_kind("gate", x, h);
+  if (x.sizes() != h.sizes()) {
+    refuse("gate", describe(x) + " and " + describe(h), "two tensors of one shape");
+  }
+}
+
 void resolvent(const at::Tensor& v_bt, bool causal, ResolventGradient gradient) {
   const char* op = "resolvent";
   same_kind(op, v_bt, v_bt);
   if (v_bt.dim() != 2) refuse(op, describe(v_bt), "v (b, t)");
   if (causal && gradient != ResolventGradient::exact) {
     refuse(op, "upstream_hybrid in the causal form", "that gradient for the bidirectional form");
-  }
-}
-
-void gate(const at::Tensor& x, const at::Tensor& h) {
-  same_kind("gate", x, h);
-  if (x.sizes() != h.sizes()) {
-    refuse("gate", describe(x) + " and " + describe(h), "two tensors of one shape");
   }
 }
 

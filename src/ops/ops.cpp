@@ -62,10 +62,10 @@ Rope make_rope(std::int64_t sequence_length, std::int64_t d_head, double theta,
   at::Tensor sin = at::empty({sequence_length, half}, at::kDouble);
   auto* cos_data = cos.data_ptr<double>();
   auto* sin_data = sin.data_ptr<double>();
-  for (std::int64_t position = 0; position < sequence_length; ++position) {
-    for (std::int64_t i = 0; i < half; ++i) {
-      const double frequency =
-          std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(d_head));
+  for (std::int64_t i = 0; i < half; ++i) {
+    const double frequency =
+        std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(d_head));
+    for (std::int64_t position = 0; position < sequence_length; ++position) {
       const double angle = static_cast<double>(position) * frequency;
       cos_data[position * half + i] = std::cos(angle);
       sin_data[position * half + i] = std::sin(angle);

@@ -22,17 +22,10 @@ int stage_rank(const std::string& stage) {
 }  // namespace
 
 void remove_unfinished(const RunDirectory& run) {
-  namespace fs = std::filesystem;
+  remove_pending(run.root());
   std::error_code ignored;
-  std::vector<fs::path> folders = {run.root()};
-  for (const auto& entry : fs::directory_iterator(run.trials_folder(), ignored)) {
-    if (entry.is_directory(ignored)) folders.push_back(entry.path());
-  }
-  for (const fs::path& folder : folders) {
-    for (const auto& entry : fs::directory_iterator(folder, ignored)) {
-      const bool unfinished = entry.path().extension().string().starts_with(".pending-");
-      if (unfinished && entry.is_regular_file(ignored)) fs::remove(entry.path(), ignored);
-    }
+  for (const auto& entry : std::filesystem::directory_iterator(run.trials_folder(), ignored)) {
+    remove_pending(entry.path());
   }
 }
 

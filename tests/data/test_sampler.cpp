@@ -141,17 +141,6 @@ BOOST_AUTO_TEST_CASE(the_validation_windows_are_fixed) {
   BOOST_TEST(validation_positions(5, 4, 100).size() == 1U);
 }
 
-BOOST_AUTO_TEST_CASE(targets_are_the_inputs_one_later) {
-  const std::vector<std::uint16_t> tokens = {10, 11, 12, 13, 14, 65'535};
-  std::vector<std::int64_t> inputs(6);
-  std::vector<std::int64_t> targets(6);
-  gather_windows(tokens, std::vector<std::int64_t>{2, 0}, 3, inputs, targets);
-  BOOST_TEST(inputs == (std::vector<std::int64_t>{12, 13, 14, 10, 11, 12}),
-             boost::test_tools::per_element());
-  BOOST_TEST(targets == (std::vector<std::int64_t>{13, 14, 65'535, 11, 12, 13}),
-             boost::test_tools::per_element());
-}
-
 BOOST_AUTO_TEST_CASE(what_a_caller_must_not_do_is_caught) {
   using pg::InternalError;
   BOOST_CHECK_THROW(Sampler(16, 16, 1), InternalError);
@@ -160,15 +149,6 @@ BOOST_AUTO_TEST_CASE(what_a_caller_must_not_do_is_caught) {
   BOOST_CHECK_THROW((void)sampler.position(0, 4, 4), InternalError);
   BOOST_CHECK_THROW((void)sampler.position(-1, 0, 4), InternalError);
   BOOST_CHECK_THROW((void)validation_positions(4, 4, 0), InternalError);
-  const std::vector<std::uint16_t> tokens(5);
-  std::vector<std::int64_t> buffer(4);
-  std::vector<std::int64_t> small(3);
-  const std::vector<std::int64_t> last = {0};
-  const std::vector<std::int64_t> beyond = {1};
-  BOOST_CHECK_NO_THROW(gather_windows(tokens, last, 4, buffer, buffer));
-  BOOST_CHECK_THROW(gather_windows(tokens, beyond, 4, buffer, buffer), InternalError);
-  BOOST_CHECK_THROW(gather_windows(tokens, last, 4, small, buffer), InternalError);
-  BOOST_CHECK_THROW(gather_windows(tokens, last, 4, buffer, small), InternalError);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -243,6 +243,21 @@ BOOST_AUTO_TEST_CASE(the_observer_stops_a_trial_and_a_short_corpus_is_refused) {
   BOOST_CHECK_THROW(pg::train::Trainer(s, corpus, alone), pg::InvalidInput);
 }
 
+BOOST_AUTO_TEST_CASE(a_reader_cuts_windows_and_stays_inside_the_split) {
+  const std::vector<std::uint16_t> tokens = {10, 11, 12, 13, 14, 65'535};
+  const pg::train::ChunkReader reader(tokens, 65'536, pg::data::Objective::next_token(3),
+                                      pg::data::Objective::Split::train, 3, at::kCPU);
+  const auto example = reader.read(std::vector<std::int64_t>{2, 0}, 0);
+  const auto rows = [](std::initializer_list<std::int64_t> values) {
+    return at::tensor(std::vector<std::int64_t>(values), at::kLong).view({2, 3});
+  };
+  BOOST_TEST(example.inputs_bt.equal(rows({12, 13, 14, 10, 11, 12})));
+  BOOST_TEST(example.targets_bt.equal(rows({13, 14, 65'535, 11, 12, 13})));
+  BOOST_TEST(!example.encoder_bs.defined());
+  BOOST_CHECK_THROW((void)reader.read(std::vector<std::int64_t>{3}, 0), pg::InternalError);
+  BOOST_CHECK_THROW((void)reader.read(std::vector<std::int64_t>{-1}, 0), pg::InternalError);
+}
+
 BOOST_AUTO_TEST_CASE(weight_decay_acts_on_what_the_settings_say) {
   auto s = small_settings();
   s.model.arch = "gpt";
