@@ -1,4 +1,5 @@
 #include "postprocess/fits/alpha_optimum.hpp"
+#include "postprocess/fits/gating_arms.hpp"
 
 #include <algorithm>
 #include <cmath>

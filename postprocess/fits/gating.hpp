@@ -148,10 +148,6 @@ struct AlphaZeroMatch {
   std::vector<Entry> entries;
 };
 
-/// Unit, form, norms and alpha policy of an arm: "paglu self_gate +pre_norm cosine 1 to 0", or
-/// "vanilla". The same for arms that differ in a fixed alpha.
-std::string gate_of(const Arm& arm);
-
 struct GatingAnalysis {
   TrialTable table;
   std::string anchor;

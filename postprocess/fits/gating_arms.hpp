@@ -15,6 +15,10 @@ bool is_vanilla(const Arm& arm);
 /// Of a fixed alpha only: what it starts from elsewhere is part of the gate's name.
 std::optional<double> alpha_of(const Arm& arm);
 
+/// Unit, form, norms and alpha policy of an arm: "paglu self_gate +pre_norm cosine 1 to 0", or
+/// "vanilla". The same for arms that differ in a fixed alpha.
+std::string gate_of(const Arm& arm);
+
 /// Of an arm in the analysis's own terms: its gate and alpha, or what sets it apart from the base
 /// settings.
 std::string label_in(const GatingAnalysis& a, const Arm& arm);

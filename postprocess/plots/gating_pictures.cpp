@@ -6,6 +6,7 @@
 #include <map>
 
 #include "base/text.hpp"
+#include "postprocess/fits/gating_arms.hpp"
 #include "postprocess/plots/alpha_vs_loss.hpp"
 #include "postprocess/plots/forest.hpp"
 #include "postprocess/plots/plots.hpp"

@@ -263,6 +263,12 @@ int main(int argc, char** argv) {
   app.add_option("--format", arguments.format, "of --plan and --prove: text or json")
       ->check(CLI::IsMember({"text", "json"}))
       ->excludes(grid);
+  // These two read one file and write one: what belongs to a study has no say.
+  for (const char* name : {"--set", "--quick", "--run-dir", "--print-config", "--format",
+                           "--hang-timeout", "--device"}) {
+    weights->excludes(app.get_option(name));
+    maps->excludes(app.get_option(name));
+  }
   app.set_version_flag("--version", std::string("pgmpi ") + pg::kVersion);
 
   try {

@@ -41,14 +41,8 @@ void check_architecture(const Settings& s, std::vector<std::string>& found) {
   if (m.arch == "resnet_bk") {
     expect(!m.gated_mlp, "gated_mlp", shown(m.gated_mlp), "false: experts have two matrices");
     expect(m.n_kv_heads == 0 && m.d_head == 0, "n_kv_heads or d_head", "set", "0: no attention");
-    if (m.causal) {
-      expect(m.resolvent_gradient == "exact", "resolvent_gradient", m.resolvent_gradient,
-             "exact where model.causal = true");
-    }
-  } else {
-    expect(m.router == "probability", "router", m.router, "resnet_bk for that");
-    expect(m.resolvent_gradient == "exact", "resolvent_gradient", m.resolvent_gradient,
-           "resnet_bk for that");
+    expect(m.resolvent_gradient == "exact" || !m.causal, "resolvent_gradient", m.resolvent_gradient,
+           "exact where model.causal = true");
   }
   const bool encodes = s.data.objective != "next_token";
   if (s.data.objective == "span_corruption" && s.data.sequence_length < 4) {
@@ -155,7 +149,7 @@ std::vector<std::string> unused_paths(const Settings& settings) {
   add(policy({"linear"}), "gate", {"alpha_ramp"});
   add(policy({"entropy", "confidence"}), "gate", {"alpha_scale", "alpha_temperature"});
   add(m.positions == "rope", "model", {"rope_theta"});
-  add(m.arch == "resnet_bk", "model", {"n_experts"});
+  add(m.arch == "resnet_bk", "model", {"n_experts", "router", "resolvent_gradient"});
   add(m.arch != "resnet_bk", "model", {"n_heads"});
   add(m.arch == "nano" || m.arch == "gpt" || m.arch == "llama", "model", {"init_std"});
   add(settings.data.objective == "span_corruption", "data", {"noise_density", "noise_span"});

@@ -3,8 +3,6 @@
 #include <cmath>
 #include <utility>
 
-#include "base/error.hpp"
-
 namespace pg::model {
 
 std::size_t SpecList::add(std::string name, std::vector<std::int64_t> shape, Init init,

@@ -197,11 +197,13 @@ at::Tensor published(const PublishedTensor& tensor, const at::Tensor& parameter)
   return (tensor.transposed ? rows.t() : rows).cpu().contiguous();
 }
 
-NamedTensors export_weights(const config::ModelSettings& model, const ParameterSet& parameters) {
+NamedTensors export_weights(const config::ModelSettings& model, const NamedTensors& own) {
+  std::vector<ParameterSpec> specs;
+  for (const auto& [name, tensor] : own) specs.push_back({name, tensor.sizes().vec(), {}});
   NamedTensors tensors;
-  for (const PublishedTensor& tensor : published_tensors(model, parameters.specs())) {
+  for (const PublishedTensor& tensor : published_tensors(model, specs)) {
     tensors.emplace_back(tensor.name,
-                         published(tensor, parameters[tensor.parameter]).to(at::kFloat));
+                         published(tensor, own[tensor.parameter].second).to(at::kFloat));
   }
   return tensors;
 }
@@ -212,11 +214,13 @@ void import_weights(const config::ModelSettings& model, const std::string& origi
   for (const auto& [name, tensor] : tensors) {
     if (!is_no_parameter(name, model)) given[full_name(name)] = &tensor;
   }
+  const bool has_published_names =
+      model.arch == "gpt" || model.arch == "llama" || model.arch == "t5";
   const at::NoGradGuard no_grad;
   for (const PublishedTensor& tensor : published_tensors(model, parameters.specs())) {
     const auto found = given.find(tensor.name);
     if (found == given.end()) {
-      if (tensor.name.starts_with(kOwn) && model.arch != "nano") continue;  // starts from the seed
+      if (has_published_names && tensor.name.starts_with(kOwn)) continue;  // a gate: from the seed
       throw_data(fmt::format("{}: lacks '{}'", origin, tensor.name),
                  fmt::format("the tensors of a {} of these settings", model.arch),
                  "compare n_layers, tied_embeddings and the name of the architecture");

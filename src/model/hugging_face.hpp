@@ -29,8 +29,9 @@ std::vector<PublishedTensor> published_tensors(const config::ModelSettings& mode
 /// The rows of the parameter, or their transpose; contiguous, on the host.
 at::Tensor published(const PublishedTensor& tensor, const at::Tensor& parameter);
 
-/// All parameters under their published names, float32.
-NamedTensors export_weights(const config::ModelSettings& model, const ParameterSet& parameters);
+/// All parameters of a model, given by their own names and in its order, under their published
+/// names, float32.
+NamedTensors export_weights(const config::ModelSettings& model, const NamedTensors& own);
 
 /// Puts published tensors into the parameters. A gate, which no published model has, may be absent:
 /// it keeps its initial values. Throws InvalidInput (data) naming `origin` and the tensor that is

@@ -70,28 +70,23 @@ at::Tensor Attention::operator()(const Pass& pass, const at::Tensor& x_btd,
   const std::int64_t inner = n_heads_ * d_head_;
   const std::int64_t kv = n_kv_heads_ * d_head_;
   const ops::DropoutSite dropout = pass.site(dropout_place);
-  at::Tensor q_btd;
-  at::Tensor kv_bud;
+  at::Tensor qkv_btd;
   at::Tensor heads_btd;
-  if (qkv_) {
-    const at::Tensor all = (*qkv_)(pass, x_btd);
-    q_btd = all.narrow(2, 0, inner);
-    kv_bud = all.narrow(2, inner, 2 * kv);
-    if (n_kv_heads_ == n_heads_) {
-      heads_btd = ops::attention(all, n_heads_, causal, rope, dropout);
+  if (qkv_) qkv_btd = (*qkv_)(pass, x_btd);
+  const bool plain = qkv_ && n_kv_heads_ == n_heads_;
+  if (plain) heads_btd = ops::attention(qkv_btd, n_heads_, causal, rope, dropout);
+  if (!plain || pass.options.attention_maps != nullptr) {
+    const at::Tensor q_btd = qkv_ ? qkv_btd.narrow(2, 0, inner) : (*q_)(pass, x_btd);
+    const at::Tensor kv_bud = qkv_ ? qkv_btd.narrow(2, inner, 2 * kv)
+                                   : (*kv_)(pass, memory_bud.defined() ? memory_bud : x_btd);
+    const at::Tensor k_bud = kv_bud.narrow(2, 0, kv);
+    const ops::AttentionSpec spec{n_heads_, causal, scale_, rope, bias_htu, dropout};
+    if (!plain) {
+      heads_btd = ops::multi_head_attention(q_btd, k_bud, kv_bud.narrow(2, kv, kv), spec);
     }
-  } else {
-    q_btd = (*q_)(pass, x_btd);
-    kv_bud = (*kv_)(pass, memory_bud.defined() ? memory_bud : x_btd);
-  }
-  const ops::AttentionSpec spec{n_heads_, causal, scale_, rope, bias_htu, dropout};
-  if (!heads_btd.defined()) {
-    heads_btd =
-        ops::multi_head_attention(q_btd, kv_bud.narrow(2, 0, kv), kv_bud.narrow(2, kv, kv), spec);
-  }
-  if (pass.options.attention_maps != nullptr) {
-    pass.options.attention_maps->push_back(
-        ops::attention_probabilities(q_btd, kv_bud.narrow(2, 0, kv), spec));
+    if (pass.options.attention_maps != nullptr) {
+      pass.options.attention_maps->push_back(ops::attention_probabilities(q_btd, k_bud, spec));
+    }
   }
   if (gate_) heads_btd = (*gate_)(pass, heads_btd, heads_btd, alpha);
   return (*out_)(pass, heads_btd);
@@ -108,41 +103,32 @@ double Attention::flops(double t, double u, double visible) const {
 Mlp::Mlp(SpecList& specs, const std::string& name, const Blueprint& blueprint) {
   const config::GateSettings& gate = blueprint.gate;
   const bool gated = !gate.is_vanilla();
-  const std::int64_t d = blueprint.model.d_model;
-  std::int64_t f = blueprint.model.mlp_width();
-  squared_ = gated && gate.form == "upstream";
-  if (gated && gate.form == "glu_two_thirds") f = two_thirds(f);
+  // Upstream's unit stands behind the first matrix; it replaced the MLP by fresh torch.nn.Linear.
+  const bool upstream = gated && gate.form == "upstream";
   const bool two_inputs =
       blueprint.model.gated_mlp || (gated && (gate.form == "glu" || gate.form == "glu_two_thirds"));
+  const std::int64_t d = blueprint.model.d_model;
+  std::int64_t f = blueprint.model.mlp_width();
+  if (gated && gate.form == "glu_two_thirds") f = two_thirds(f);
+  const auto linear = [&](const char* which, std::int64_t n_out, std::int64_t n_in, Role role) {
+    if (!upstream) return make_linear(specs, name + which, blueprint, n_out, n_in, role);
+    const Init init = Init::linear(n_in);
+    return Linear(specs, name + which, n_out, n_in, init,
+                  blueprint.has_biases ? std::optional(init) : std::nullopt);
+  };
   const auto norm = [&](const char* which, std::int64_t width) {
     return Norm(specs, name + which, width, Norm::Kind::layer, kGateNormEps);
   };
   if (gated && gate.pre_norm) pre_norm_ = norm("_pre_norm", two_inputs ? d : f);
-  if (squared_) {
-    // Upstream replaces the whole MLP by fresh torch.nn.Linear modules.
-    const auto fresh = [&](const char* which, std::int64_t n_out, std::int64_t n_in) {
-      const Init init = Init::linear(n_in);
-      return Linear(specs, name + which, n_out, n_in, init,
-                    blueprint.has_biases ? std::optional(init) : std::nullopt);
-    };
-    up_ = fresh("_up", f, d);
-    value_ = fresh("_value", f, f);
-    gate_input_ = fresh("_gate", f, f);
-    unit_.emplace(specs, name, blueprint, GateUnit::Place::linear_unit, f);
-    if (gate.post_norm) post_norm_ = norm("_post_norm", f);
-    down_ = fresh("_down", d, f);
-    return;
-  }
-  if (two_inputs) {
-    value_ = make_linear(specs, name + "_up", blueprint, f, d);
-    gate_input_ = make_linear(specs, name + "_gate", blueprint, f, d);
-  } else {
-    up_ = make_linear(specs, name + "_up", blueprint, f, d);
+  if (!two_inputs) up_ = linear("_up", f, d, Role::input);
+  if (two_inputs || upstream) {
+    value_ = linear(upstream ? "_value" : "_up", f, upstream ? f : d, Role::input);
+    gate_input_ = linear("_gate", f, upstream ? f : d, Role::input);
   }
   unit_.emplace(specs, name, blueprint,
-                two_inputs ? GateUnit::Place::linear_unit : GateUnit::Place::mlp, f);
+                value_ ? GateUnit::Place::linear_unit : GateUnit::Place::mlp, f);
   if (gated && gate.post_norm) post_norm_ = norm("_post_norm", f);
-  down_ = make_linear(specs, name + "_down", blueprint, d, f, Role::branch_end);
+  down_ = linear("_down", d, f, Role::branch_end);
 }
 
 at::Tensor Mlp::operator()(const Pass& pass, const at::Tensor& x_btd, double alpha) const {

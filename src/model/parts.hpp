@@ -76,9 +76,8 @@ class Mlp {
  private:
   std::optional<Norm> pre_norm_;
   std::optional<Linear> up_;
-  std::optional<Linear> value_;  ///< the second matrix of a linear unit
+  std::optional<Linear> value_;  ///< with gate_input_: of a linear unit, of x or behind up_
   std::optional<Linear> gate_input_;
-  bool squared_ = false;  ///< value_ and gate_input_ act on the output of up_
   std::optional<GateUnit> unit_;
   std::optional<Norm> post_norm_;
   std::optional<Linear> down_;

@@ -12,14 +12,8 @@ namespace pg::study {
 std::string export_weights(const std::filesystem::path& generation,
                            const std::filesystem::path& output) {
   const checkpoint::Generation source(generation);
-  const config::ModelSettings model = settings_of(source).model;
-  const model::NamedTensors own = weights_of(source);
-  std::vector<model::ParameterSpec> specs;
-  for (const auto& [name, tensor] : own) specs.push_back({name, tensor.sizes().vec(), {}});
-  model::NamedTensors published;
-  for (const model::PublishedTensor& tensor : model::published_tensors(model, specs)) {
-    published.emplace_back(tensor.name, model::published(tensor, own[tensor.parameter].second));
-  }
+  const model::NamedTensors published =
+      model::export_weights(settings_of(source).model, weights_of(source));
   model::write_safetensors(output, published);
   return fmt::format("{}: {} tensors of step {}\n", output.string(), published.size(),
                      source.content().step);

@@ -125,11 +125,7 @@ Trainer::Trainer(const config::Settings& s, const data::Corpus& corpus,
       batch_gradient_(
           team, chunks_in_batch(s), parameters_.gradients(),
           s.train.reproducible == "fast" ? BatchGradient::Order::any : BatchGradient::Order::tree),
-      loss_scale_(s.train.precision == "float16" ? 65536 : 1) {
-  if (s.model.initial_weights == "seed") return;
-  const std::string& file = s.model.initial_weights;
-  model::import_weights(s.model, file, model::read_safetensors(file), parameters_);
-}
+      loss_scale_(s.train.precision == "float16" ? 65536 : 1) {}
 
 bool Trainer::run(const Observer& observer, record::TrialRecord& record, checkpoint::Store* store) {
   started_ = std::chrono::steady_clock::now();
@@ -144,11 +140,13 @@ bool Trainer::run(const Observer& observer, record::TrialRecord& record, checkpo
   record.settings_yaml = config::print_settings(settings_);
   record.corpus_sha256 = corpus_.sha256;
 
-  if (store != nullptr) {
-    if (settings_.anomaly.rollbacks > 0) {
-      store->allow_rollback(settings_.anomaly.rollback_interval);
-    }
-    if (const auto generation = store->newest()) restore(*generation, record);
+  if (store != nullptr && settings_.anomaly.rollbacks > 0) {
+    store->allow_rollback(settings_.anomaly.rollback_interval);
+  }
+  if (const auto newest = store != nullptr ? store->newest() : std::nullopt) {
+    restore(*newest, record);
+  } else if (const std::string& file = settings_.model.initial_weights; file != "seed") {
+    model::import_weights(settings_.model, file, model::read_safetensors(file), parameters_);
   }
   if (!train_from(summary.steps, observer, record, store)) return false;
 

@@ -16,28 +16,18 @@
 namespace pg::train {
 namespace {
 
-template <typename Estimate>
-double value_or_nan(const Estimate& estimate,
-                    double (*value)(const typename Estimate::value_type&)) {
-  return estimate ? value(*estimate) : std::numeric_limits<double>::quiet_NaN();
-}
-
 /// Appends the columns of record::TrialRecord::gradient_tails, and that of the noise.
 void add_row(const at::Tensor& coordinates, bool is_noise, std::vector<double>& table) {
   const at::Tensor host = coordinates.cpu();
   const auto tails =
       measure::tail_estimates({host.data_ptr<float>(), static_cast<std::size_t>(host.numel())});
-  for (const auto& hill : tails.hill) {
-    table.push_back(value_or_nan(
-        hill, +[](const measure::HillEstimate& e) { return e.alpha; }));
-  }
-  table.push_back(value_or_nan(
-      tails.ggd, +[](const measure::GgdEstimate& e) { return e.shape; }));
-  table.push_back(value_or_nan(
-      tails.kurtosis, +[](const measure::KurtosisEstimate& e) { return e.excess; }));
-  if (!is_noise) return;
-  table.push_back(value_or_nan(
-      tails.log_moment, +[](const measure::LogMomentEstimate& e) { return e.alpha; }));
+  const auto add = [&](const auto& estimate, auto member) {
+    table.push_back(estimate ? (*estimate).*member : std::numeric_limits<double>::quiet_NaN());
+  };
+  for (const auto& hill : tails.hill) add(hill, &measure::HillEstimate::alpha);
+  add(tails.ggd, &measure::GgdEstimate::shape);
+  add(tails.kurtosis, &measure::KurtosisEstimate::excess);
+  if (is_noise) add(tails.log_moment, &measure::LogMomentEstimate::alpha);
 }
 
 }  // namespace

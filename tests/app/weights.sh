@@ -44,6 +44,16 @@ with h5py.File(work + "/maps.h5") as maps:
         assert (numpy.triu(p, 1) == 0).all() and p.min() >= 0
 PYTHON
 
+newest() { find "$1/trials" -name 'step_*.h5' | sort | tail -n 1; }
+expect 0 "1 finished" "${on[@]}" 1 "$pgmpi" --grid "$work/llama.yaml" --run-dir "$work/mixer" --set train.steps=10 \
+  --set model.arch=resnet_bk --set model.positions=learned --set model.gated_mlp=false --set model.n_kv_heads=0
+mixer=$(newest "$work/mixer")
+cp "$0" "$work/text"
+expect 0 "1 finished" "${on[@]}" 1 "$pgmpi" --grid "$work/llama.yaml" --run-dir "$work/text_run" --set train.steps=10 \
+  --set "data.corpus=$work/text"
+on_text=$(newest "$work/text_run")
+echo "one more line" >> "$work/text"
+
 # A trial that starts from the file starts where the other one ended.
 expect 0 "1 finished" "${on[@]}" 1 "$pgmpi" --grid "$work/llama.yaml" --run-dir "$work/again" \
   --set train.steps=10 --set "model.initial_weights=$work/weights.safetensors" --set optimizer.lr=1e-9
@@ -56,5 +66,8 @@ PYTHON
 expect 65 "compare d_model" "${on[@]}" 1 "$pgmpi" --grid "$work/llama.yaml" --run-dir "$work/other" \
   --set model.d_model=32 --set "model.initial_weights=$work/weights.safetensors"
 expect 64 "requires --output" "$pgmpi" --export-weights "$generation"
+expect 64 "excludes" "$pgmpi" --export-weights "$generation" --output "$work/x" --set train.steps=1
+expect 65 "no attention" "$pgmpi" --attention-maps "$mixer" --output "$work/x.h5"
+expect 65 "another corpus" "$pgmpi" --attention-maps "$on_text" --output "$work/x.h5"
 expect 65 "" "$pgmpi" --attention-maps "$work/llama.yaml" --output "$work/x.h5"
 finish

@@ -281,7 +281,9 @@ BOOST_AUTO_TEST_CASE(architectures_refuse_what_they_do_not_have) {
   BOOST_TEST(mentions(
       complaint("arch: resnet_bk, positions: learned, resolvent_gradient: upstream_hybrid"),
       "exact where model.causal = true"));
-  BOOST_TEST(mentions(complaint("router: upstream"), "resnet_bk for that"));
+  BOOST_TEST(mentions(complaint("router: upstream"),
+                      "model.router = upstream has no effect with model.arch = nano"));
+  BOOST_TEST(mentions(complaint("resolvent_gradient: upstream_hybrid"), "has no effect"));
   BOOST_TEST(mentions(complaint("n_positions: 100"), "exceeds model.n_positions"));
   good("arch: llama, gated_mlp: true", "gate: {unit: paglu, form: glu}\n");
   BOOST_TEST(

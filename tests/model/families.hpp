@@ -5,9 +5,9 @@
 #include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 
-#include <array>
+#include <algorithm>
 #include <boost/test/unit_test.hpp>
-#include <cstdio>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -15,6 +15,7 @@
 #include "base/random.hpp"
 #include "config/settings.hpp"
 #include "model/network.hpp"
+#include "model/safetensors.hpp"
 #include "support/support.hpp"
 
 namespace pg::testing {
@@ -127,17 +128,45 @@ inline nlohmann::json question_of(const config::ModelSettings& m, const config::
 /// What the reference prints.
 inline std::string ask_reference(const nlohmann::json& question, const ScratchFolder& scratch) {
   write_file(scratch / "question.json", question.dump());
-  const std::string command =
-      fmt::format("{} {}/tests/reference/families_reference.py {} 2>&1", PG_PYTHON, PG_SOURCE_DIR,
-                  (scratch / "question.json").string());
-  std::string answer;
-  std::FILE* pipe = popen(command.c_str(), "r");
-  BOOST_REQUIRE(pipe != nullptr);
-  std::array<char, 4096> buffer{};
-  while (std::fgets(buffer.data(), buffer.size(), pipe) != nullptr) answer += buffer.data();
-  const int status = pclose(pipe);
-  BOOST_REQUIRE_MESSAGE(status == 0, answer);
-  return answer;
+  return output_of(fmt::format("{} {}/tests/reference/families_reference.py {}", PG_PYTHON,
+                               PG_SOURCE_DIR, (scratch / "question.json").string()));
+}
+
+/// Parameters by their own names.
+inline model::NamedTensors named(const model::ParameterSet& parameters) {
+  model::NamedTensors tensors;
+  for (std::size_t i = 0; i < parameters.specs().size(); ++i) {
+    tensors.emplace_back(parameters.specs()[i].name, parameters[i]);
+  }
+  return tensors;
+}
+
+/// Largest deviation of the gradient of the summed loss from central differences, relative to
+/// 1 + |it|, over every `stride`-th parameter; all in double precision.
+inline double worst_gradient(const model::Network& network, model::ParameterSet& parameters,
+                             const model::Example& example, const model::PassOptions& options,
+                             std::int64_t stride) {
+  parameters.gradients().zero_();
+  network.loss_sum(parameters, example, options).backward();
+  const at::Tensor gradient = parameters.gradients().clone();
+  const at::NoGradGuard no_grad;
+  auto* values = parameters.values().data_ptr<double>();
+  const auto loss = [&] { return network.loss_sum(parameters, example, options).item<double>(); };
+  double worst = 0;
+  for (std::int64_t i = 0; i < parameters.n_parameters(); i += stride) {
+    constexpr double kStep = 1e-5;
+    const double kept = values[i];
+    values[i] = kept + kStep;
+    const double above = loss();
+    values[i] = kept - kStep;
+    const double below = loss();
+    values[i] = kept;
+    const double difference = (above - below) / (2 * kStep);
+    worst = std::max(
+        worst, std::abs(difference - gradient.data_ptr<double>()[i]) / (1 + std::abs(difference)));
+  }
+  BOOST_TEST(gradient.abs().max().item<double>() > 0.1);  // there was something to compare
+  return worst;
 }
 
 }  // namespace pg::testing

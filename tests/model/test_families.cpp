@@ -153,7 +153,8 @@ BOOST_AUTO_TEST_CASE(forward_and_gradient_equal_the_published_definition) {
     const Network network(settings, cases[i].gate, kVocabulary, kLength);
     ParameterSet parameters(network.parameter_specs(), 5);
     disturb(parameters);
-    model::write_safetensors(file(i, "weights"), model::export_weights(settings, parameters));
+    model::write_safetensors(file(i, "weights"),
+                             model::export_weights(settings, named(parameters)));
     const Example example = example_of(settings);
     nlohmann::json question = question_of(settings, cases[i].gate);
     question["weights"] = file(i, "weights").string();
@@ -208,36 +209,17 @@ BOOST_DATA_TEST_CASE(gradients_equal_finite_differences, boost::unit_test::data:
   const ModelSettings settings = family(name);
   for (GateSettings g : {GateSettings{}, gate("pagelu", "anchored")}) {
     if (!g.is_vanilla()) g.policy = "learnable";
-    const Network network(settings, g, 7, kLength, at::kDouble);
-    ParameterSet parameters(network.parameter_specs(), 3, at::kDouble);
+    ModelSettings dropped = settings;
+    dropped.dropout = 0.2;
+    const Network trained(dropped, g, 7, kLength, at::kDouble);
+    ParameterSet parameters(trained.parameter_specs(), 3, at::kDouble);
     disturb(parameters);
     const Example example{random_tokens(2, kLength, 7, 1), random_tokens(2, kLength, 7, 2),
                           settings.has_encoder() ? random_tokens(2, 5, 7, 3) : at::Tensor()};
     model::PassOptions options;
     options.dropout = model::DropoutKey{8, 3, 5};
     options.label_smoothing = 0.1;
-    ModelSettings dropped = settings;
-    dropped.dropout = 0.2;
-    const Network trained(dropped, g, 7, kLength, at::kDouble);
-    trained.loss_sum(parameters, example, options).backward();
-    const at::Tensor gradient = parameters.gradients().clone();
-    const at::NoGradGuard no_grad;
-    auto* values = parameters.values().data_ptr<double>();
-    const auto loss = [&] { return trained.loss_sum(parameters, example, options).item<double>(); };
-    double worst = 0;
-    for (std::int64_t i = 0; i < parameters.n_parameters(); i += 7) {
-      constexpr double kStep = 1e-5;
-      const double kept = values[i];
-      values[i] = kept + kStep;
-      const double above = loss();
-      values[i] = kept - kStep;
-      const double below = loss();
-      values[i] = kept;
-      const double difference = (above - below) / (2 * kStep);
-      worst = std::max(worst, std::abs(difference - gradient.data_ptr<double>()[i]) /
-                                  (1 + std::abs(difference)));
-    }
-    BOOST_TEST(worst < 1e-7);
+    BOOST_TEST(worst_gradient(trained, parameters, example, options, 7) < 1e-7);
   }
 }
 
@@ -331,7 +313,7 @@ BOOST_AUTO_TEST_CASE(imports_name_what_does_not_fit) {
   const ModelSettings settings = family("gpt");
   const Network network(settings, {}, kVocabulary, kLength);
   ParameterSet parameters(network.parameter_specs(), 3);
-  const model::NamedTensors good = model::export_weights(settings, parameters);
+  const model::NamedTensors good = model::export_weights(settings, named(parameters));
   const auto refused = [&](const model::NamedTensors& tensors, const std::string& name) {
     BOOST_CHECK_EXCEPTION(model::import_weights(settings, "file", tensors, parameters),
                           InvalidInput, [&](const InvalidInput& e) {
@@ -357,6 +339,16 @@ BOOST_AUTO_TEST_CASE(imports_name_what_does_not_fit) {
   ParameterSet other(network.parameter_specs(), 4);
   model::import_weights(settings, "file", bare, other);
   BOOST_TEST(other.hash() == parameters.hash());
+
+  // Where nothing has a published name, nothing may be absent.
+  const ModelSettings own = family("resnet_bk");
+  const Network mixer(own, {}, kVocabulary, kLength);
+  ParameterSet mine(mixer.parameter_specs(), 3);
+  BOOST_CHECK_THROW(model::import_weights(own, "file", {}, mine), InvalidInput);
+  model::NamedTensors all = model::export_weights(own, named(mine));
+  BOOST_CHECK_NO_THROW(model::import_weights(own, "file", all, mine));
+  all.pop_back();
+  BOOST_CHECK_THROW(model::import_weights(own, "file", all, mine), InvalidInput);
 
   // A gate starts from the seed where the file has none.
   GateSettings g = gate("paglu", "glu");

@@ -3,7 +3,6 @@
 #include <torch/cuda.h>
 
 #include <boost/test/unit_test.hpp>
-#include <chrono>
 #include <string>
 
 #include "model/families.hpp"
@@ -140,35 +139,4 @@ BOOST_AUTO_TEST_CASE(the_optimizer_steps_there_as_here) {
     return parameter.cpu().to(at::kDouble);
   };
   BOOST_TEST(distance(step(at::kCUDA), step(at::kCPU)) < 1e-6);
-}
-
-// No bar: a number to look at. GPT-2 small, 8 sequences of 1024 tokens.
-BOOST_AUTO_TEST_CASE(a_step_of_gpt_2_small) {
-  if (!has_gpu()) return;
-  config::ModelSettings settings = family("gpt");
-  settings.n_layers = 12;
-  settings.d_model = 768;
-  settings.n_heads = 12;
-  settings.d_ff = 3072;
-  const model::Network network(settings, {}, 50257, 1024);
-  model::ParameterSet parameters(network.parameter_specs(), 5, at::kFloat, at::kCUDA);
-  const model::Example example{random_tokens(8, 1024, 50257, 1).to(at::kCUDA),
-                               random_tokens(8, 1024, 50257, 2).to(at::kCUDA), at::Tensor()};
-  for (const auto precision : {ops::Precision::float32, ops::Precision::bfloat16}) {
-    model::PassOptions options;
-    options.precision = precision;
-    double seconds = 0;
-    for (int i = 0; i < 4; ++i) {
-      torch::cuda::synchronize();
-      const auto start = std::chrono::steady_clock::now();
-      network.loss_sum(parameters, example, options).backward();
-      torch::cuda::synchronize();
-      seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    }
-    std::cout << "GPT-2 small, 8 x 1024, "
-              << (precision == ops::Precision::float32 ? "float32" : "bfloat16") << ": "
-              << 8 * 1024 / seconds << " tokens/s, "
-              << 3 * network.forward_flops(1024, 0) * 8 / seconds / 1e12 << " TFLOP/s" << std::endl;
-    BOOST_TEST(seconds > 0);
-  }
 }

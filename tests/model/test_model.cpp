@@ -9,6 +9,7 @@
 
 #include "base/random.hpp"
 #include "config/settings.hpp"
+#include "model/families.hpp"
 #include "model/network.hpp"
 #include "model/parameters.hpp"
 
@@ -50,16 +51,6 @@ std::int64_t count(const ModelSettings& model, const GateSettings& gate = {}) {
     total += spec.n_elements();
   }
   return total;
-}
-
-at::Tensor tokens(std::int64_t b, std::int64_t t, std::int64_t vocabulary, std::uint64_t seed) {
-  const pg::random::Stream stream(seed, pg::random::Purpose::test);
-  at::Tensor result = at::empty({b, t}, at::kLong);
-  for (std::int64_t i = 0; i < result.numel(); ++i) {
-    result.data_ptr<std::int64_t>()[i] = static_cast<std::int64_t>(
-        stream.below(static_cast<std::uint64_t>(vocabulary), static_cast<std::uint64_t>(i)));
-  }
-  return result;
 }
 
 ModelSettings tiny() {
@@ -197,31 +188,10 @@ double worst_gradient(const ModelSettings& settings, const GateSettings& gate,
                       const std::optional<DropoutKey>& dropout) {
   const Network model(settings, gate, 7, 9, at::kDouble);
   ParameterSet parameters(model.parameter_specs(), 3, at::kDouble);
-  const at::Tensor inputs = tokens(2, 9, 7, 1);
-  const at::Tensor targets = tokens(2, 9, 7, 2);
-  model.loss_sum(parameters, {inputs, targets, {}}, {dropout}).backward();
-  const at::Tensor gradient = parameters.gradients().clone();
-
-  const at::NoGradGuard no_grad;
-  auto* values = parameters.values().data_ptr<double>();
-  const auto loss = [&] {
-    return model.loss_sum(parameters, {inputs, targets, {}}, {dropout}).item<double>();
-  };
-  double worst = 0;
-  for (std::int64_t i = 0; i < parameters.n_parameters(); i += 5) {
-    constexpr double kStep = 1e-5;
-    const double kept = values[i];
-    values[i] = kept + kStep;
-    const double above = loss();
-    values[i] = kept - kStep;
-    const double below = loss();
-    values[i] = kept;
-    const double difference = (above - below) / (2 * kStep);
-    worst = std::max(
-        worst, std::abs(difference - gradient.data_ptr<double>()[i]) / (1 + std::abs(difference)));
-  }
-  BOOST_TEST(gradient.abs().max().item<double>() > 0.1);  // there was something to compare
-  return worst;
+  return pg::testing::worst_gradient(
+      model, parameters,
+      {pg::testing::random_tokens(2, 9, 7, 1), pg::testing::random_tokens(2, 9, 7, 2), {}},
+      {dropout}, 5);
 }
 
 ModelSettings tiny_gpt() {
@@ -251,7 +221,7 @@ BOOST_AUTO_TEST_CASE(gradients_of_a_gpt_equal_finite_differences_with_dropout_to
 BOOST_AUTO_TEST_CASE(a_chunk_gets_the_dropout_of_its_slots) {
   const Network model(tiny_gpt(), {}, 7, 9, at::kDouble);
   const ParameterSet parameters(model.parameter_specs(), 3, at::kDouble);
-  const at::Tensor inputs = tokens(8, 9, 7, 1);
+  const at::Tensor inputs = pg::testing::random_tokens(8, 9, 7, 1);
   const at::NoGradGuard no_grad;
   const auto logits = [&](std::int64_t first, std::int64_t n, const DropoutKey& key) {
     return model.logits(parameters, {inputs.narrow(0, first, n), {}, {}}, {key});
@@ -271,7 +241,7 @@ BOOST_AUTO_TEST_CASE(a_chunk_gets_the_dropout_of_its_slots) {
 }
 
 BOOST_AUTO_TEST_CASE(dropout_acts_at_every_place_with_its_own_mask_and_only_in_training) {
-  const at::Tensor inputs = tokens(3, 9, 7, 1);
+  const at::Tensor inputs = pg::testing::random_tokens(3, 9, 7, 1);
   const auto logits = [&](ModelSettings settings, const std::optional<DropoutKey>& key) {
     const at::NoGradGuard no_grad;
     const Network model(settings, {}, 7, 9);
@@ -340,8 +310,8 @@ BOOST_DATA_TEST_CASE(float_path_agrees_with_double_path,
   ParameterSet p32(fast.parameter_specs(), 5);
   ParameterSet p64(exact.parameter_specs(), 5, at::kDouble);
   p64.values().copy_(p32.values());
-  const at::Tensor inputs = tokens(3, 64, 65, 1);
-  const at::Tensor targets = tokens(3, 64, 65, 2);
+  const at::Tensor inputs = pg::testing::random_tokens(3, 64, 65, 1);
+  const at::Tensor targets = pg::testing::random_tokens(3, 64, 65, 2);
   const at::Tensor logits32 = fast.logits(p32, {inputs, {}, {}}, {key}).detach().to(at::kDouble);
   const at::Tensor logits64 = exact.logits(p64, {inputs, {}, {}}, {key}).detach();
   BOOST_TEST(((logits32 - logits64).norm() / logits64.norm()).item<double>() < 2e-6);
@@ -359,10 +329,10 @@ BOOST_AUTO_TEST_CASE(a_causal_model_does_not_see_the_future_and_the_upstream_one
                                        const std::optional<DropoutKey>& key = std::nullopt) {
     const Network model(settings, {}, 11, 32);
     const ParameterSet parameters(model.parameter_specs(), 1);
-    at::Tensor inputs = tokens(1, 32, 11, 1);
+    at::Tensor inputs = pg::testing::random_tokens(1, 32, 11, 1);
     const at::Tensor before =
         model.logits(parameters, {inputs, {}, {}}, {key}).narrow(1, 0, 16).clone();
-    inputs.narrow(1, 16, 16).copy_(tokens(1, 16, 11, 9));
+    inputs.narrow(1, 16, 16).copy_(pg::testing::random_tokens(1, 16, 11, 9));
     const at::Tensor after = model.logits(parameters, {inputs, {}, {}}, {key}).narrow(1, 0, 16);
     return (before - after).abs().max().item<double>();
   };
@@ -373,8 +343,8 @@ BOOST_AUTO_TEST_CASE(a_causal_model_does_not_see_the_future_and_the_upstream_one
 }
 
 BOOST_AUTO_TEST_CASE(anchored_gates_at_alpha_zero_are_the_vanilla_network_bit_for_bit) {
-  const at::Tensor inputs = tokens(2, 40, 13, 4);
-  const at::Tensor targets = tokens(2, 40, 13, 5);
+  const at::Tensor inputs = pg::testing::random_tokens(2, 40, 13, 4);
+  const at::Tensor targets = pg::testing::random_tokens(2, 40, 13, 5);
   const auto gradients = [&](const GateSettings& gate) {
     const Network model({}, gate, 13, 40);
     ParameterSet parameters(model.parameter_specs(), 1);

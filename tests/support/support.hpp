@@ -4,8 +4,10 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <array>
 #include <boost/test/unit_test.hpp>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <initializer_list>
@@ -76,6 +78,18 @@ inline std::optional<std::filesystem::path> shared_data(const std::string& name)
   if (std::filesystem::exists(file)) return file;
   std::cout << "skipped: " << file.string() << " is not there (set PG_SHARED_DATA)" << std::endl;
   return std::nullopt;
+}
+
+/// What a command prints; it must end well.
+inline std::string output_of(const std::string& command) {
+  std::string output;
+  std::FILE* pipe = popen((command + " 2>&1").c_str(), "r");
+  BOOST_REQUIRE(pipe != nullptr);
+  std::array<char, 4096> buffer{};
+  while (std::fgets(buffer.data(), buffer.size(), pipe) != nullptr) output += buffer.data();
+  const int status = pclose(pipe);
+  BOOST_REQUIRE_MESSAGE(status == 0, output);
+  return output;
 }
 
 /// Checks that `action` throws an Error with this exit code whose text holds every fragment.

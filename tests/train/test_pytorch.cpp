@@ -3,10 +3,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <array>
 #include <boost/test/data/test_case.hpp>
 #include <boost/test/unit_test.hpp>
-#include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -16,6 +14,7 @@
 #include "data/sampler.hpp"
 #include "data/synthetic.hpp"
 #include "model/network.hpp"
+#include "support/support.hpp"
 #include "train/trainer.hpp"
 
 // The real trainer against tests/reference/nano_reference.py: same initial weights, same samples,
@@ -104,16 +103,9 @@ std::vector<float> floats(const at::Tensor& tensor) {
 json ask_pytorch(const json& question) {
   const fs::path file = fs::temp_directory_path() / fmt::format("pg-pytorch-{}.json", ::getpid());
   pg::write_file(file, question.dump());
-  const std::string command = fmt::format("{} {}/tests/reference/nano_reference.py {} 2>&1",
-                                          PG_PYTHON, PG_SOURCE_DIR, file.string());
-  std::string answer;
-  std::FILE* pipe = popen(command.c_str(), "r");
-  BOOST_REQUIRE(pipe != nullptr);
-  std::array<char, 4096> buffer{};
-  while (std::fgets(buffer.data(), buffer.size(), pipe) != nullptr) answer += buffer.data();
-  const int status = pclose(pipe);
+  const std::string answer = pg::testing::output_of(fmt::format(
+      "{} {}/tests/reference/nano_reference.py {}", PG_PYTHON, PG_SOURCE_DIR, file.string()));
   fs::remove(file);
-  BOOST_REQUIRE_MESSAGE(status == 0, answer);
   return json::parse(answer);
 }
 

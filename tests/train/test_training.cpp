@@ -78,7 +78,7 @@ BOOST_DATA_TEST_CASE(three_hundred_steps_equal_pytorch, boost::unit_test::data::
   const model::Network network = train::network_of(s, corpus.vocabulary());
   const model::ParameterSet initial(network.parameter_specs(), s.train.seed);
   model::write_safetensors(scratch / "weights.safetensors",
-                           model::export_weights(s.model, initial));
+                           model::export_weights(s.model, named(initial)));
 
   record::TrialRecord record;
   BOOST_REQUIRE(train::Trainer(s, corpus, alone).run([](const auto&) { return true; }, record));

@@ -1,0 +1,50 @@
+// Tokens per second of a forward and backward pass of GPT-2 small on a GPU, 8 sequences of 1024.
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <torch/cuda.h>
+
+#include <algorithm>
+#include <chrono>
+#include <vector>
+
+#include "config/study.hpp"
+#include "model/network.hpp"
+
+int main() {
+  using namespace pg;
+  if (!torch::cuda::is_available()) {
+    fmt::print("there is no CUDA device\n");
+    return 0;
+  }
+  const config::Settings s =
+      config::load_study(config::config_folder() / "models/gpt2-small.yaml", {}).base;
+  constexpr std::int64_t kBatch = 8;
+  constexpr std::int64_t kLength = 1024;
+  constexpr int kRounds = 7;
+  const model::Network network(s.model, s.gate, s.model.vocab_size, kLength);
+  model::ParameterSet parameters(network.parameter_specs(), 1, at::kFloat, at::kCUDA);
+  const auto tokens = [&] {
+    return at::randint(s.model.vocab_size, {kBatch, kLength},
+                       at::TensorOptions(at::kLong).device(at::kCUDA));
+  };
+  const model::Example example{tokens(), tokens(), {}};
+  for (const auto precision : {ops::Precision::float32, ops::Precision::bfloat16}) {
+    model::PassOptions options;
+    options.precision = precision;
+    std::vector<double> rates;
+    for (int round = 0; round <= kRounds; ++round) {
+      torch::cuda::synchronize();
+      const auto start = std::chrono::steady_clock::now();
+      network.loss_sum(parameters, example, options).backward();
+      torch::cuda::synchronize();
+      const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+      if (round > 0) rates.push_back(kBatch * kLength / seconds.count());  // the first one warms up
+    }
+    std::sort(rates.begin(), rates.end());
+    const double median = rates[kRounds / 2];
+    fmt::print("{}: {:.0f} tokens/s [{:.0f} to {:.0f}], {:.1f} TFLOP/s\n",
+               precision == ops::Precision::float32 ? "float32" : "bfloat16", median, rates.front(),
+               rates.back(), 3e-12 * network.forward_flops(kLength, 0) / kLength * median);
+  }
+  return 0;
+}
