@@ -368,6 +368,15 @@ std::vector<Field> study_fields(Study& study) {
         "steps between two generations of a trial; 0: not by steps");
   b.add("keep_every", study.checkpoint.keep_every, kNotNegative,
         "generations of every Nth step stay, besides the newest two; 0: none");
+  b.group("shard");
+  b.add("degree", study.shard.degree, kNotNegative,
+        "ranks that share out parameters, gradients and moments, a power of two; larger teams "
+        "replicate the shards; 1: every rank holds all; 0: the largest team there is");
+  b.add("reshard_after_forward", study.shard.reshard_after_forward,
+        "give a unit's parameters back after the forward pass and gather them again for the "
+        "backward pass");
+  b.add("prefetch", study.shard.prefetch, kNotNegative,
+        "units that are gathered ahead of their use; 0: none");
   b.group("stages.refine");
   b.add("enabled", study.refine.enabled, "add learning rates around each batch's optimum");
   b.add("resolution", study.refine.resolution, {.low = 1.01, .high = 10},

@@ -150,6 +150,13 @@ struct CheckpointSettings {
   std::int64_t keep_every = 0;
 };
 
+/// How the tensors of a trial are spread over its team. Not part of the numbers.
+struct ShardSettings {
+  std::int64_t degree = 1;
+  bool reshard_after_forward = true;
+  std::int64_t prefetch = 1;
+};
+
 struct RefineSettings {
   bool enabled = true;
   double resolution = 1.5;
@@ -189,6 +196,7 @@ struct Study {
   std::vector<Axis> axes;
   std::vector<ArmSettings> arms;
   CheckpointSettings checkpoint;
+  ShardSettings shard;
   RefineSettings refine;
   TransferSettings transfer;
   AnalysisSettings analysis;

@@ -4,6 +4,7 @@
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
+#include <bit>
 #include <functional>
 #include <optional>
 #include <set>
@@ -233,7 +234,33 @@ fs::path find_preset(const std::string& name, const fs::path& study_file) {
   return {};
 }
 
+void check_shard(const Study& study, const std::string& origin, Problems& problems) {
+  const ShardSettings& shard = study.shard;
+  if (shard.degree > 0 && !std::has_single_bit(static_cast<std::uint64_t>(shard.degree))) {
+    problems.add(origin, fmt::format("shard.degree = {}; expected a power of two, or 0 for the "
+                                     "largest team",
+                                     shard.degree));
+  }
+  const ShardSettings usual;
+  if (shard.degree == 1 && (shard.reshard_after_forward != usual.reshard_after_forward ||
+                            shard.prefetch != usual.prefetch)) {
+    problems.add(origin,
+                 "shard.reshard_after_forward and shard.prefetch have no effect with shard.degree "
+                 "= 1; expected another degree");
+  }
+  const auto measures_tails = [](const Axis& axis) {
+    return axis.path == "measure.gradient_tails";
+  };
+  if (shard.degree != 1 && (study.base.measure.gradient_tails > 0 ||
+                            std::any_of(study.axes.begin(), study.axes.end(), measures_tails))) {
+    problems.add(origin,
+                 "measure.gradient_tails looks at whole gradients, which no rank has with "
+                 "shard.degree above 1; expected shard.degree: 1");
+  }
+}
+
 void add_contradictions(const Study& study, const std::string& origin, Problems& problems) {
+  check_shard(study, origin, problems);
   const std::string& kind = study.analysis.kind;
   if ((kind == "gating" || kind == "arms" || kind == "model_size") &&
       (study.refine.enabled || study.transfer.enabled)) {
@@ -450,7 +477,9 @@ std::vector<std::string> differences(const Study& a, const Study& b) {
   const auto fields_b = study_fields(copy_b);
   std::vector<std::string> lines;
   for (std::size_t i = 0; i < fields_a.size(); ++i) {
-    if (fields_a[i].path.starts_with("checkpoint.")) continue;  // how to save, not what to compute
+    const std::string& path = fields_a[i].path;
+    // How to save and to spread, not what to compute.
+    if (path.starts_with("checkpoint.") || path.starts_with("shard.")) continue;
     const std::string text_a = YAML::Dump(fields_a[i].get());
     const std::string text_b = YAML::Dump(fields_b[i].get());
     if (text_a != text_b) {

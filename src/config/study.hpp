@@ -38,7 +38,7 @@ std::vector<std::string> unused_paths(const Settings& settings);
 std::vector<std::string> settings_without_effect(const Study& study);
 
 /// Lines "path: this, not that" for every value in which the two studies differ, but for those of
-/// `checkpoint`, which may change between two launches.
+/// `checkpoint` and `shard`, which may change between two launches.
 std::vector<std::string> differences(const Study& a, const Study& b);
 
 /// A copy of `settings` with the setting at `path` replaced. Throws InvalidInput.
