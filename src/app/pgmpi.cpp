@@ -164,7 +164,8 @@ pg::ExitCode run(const Arguments& arguments, const pg::config::Study& study,
   }
   watchdog.emplace(session.recorder(), options);
   const pg::comm::Teams teams(world);
-  const pg::study::Crew::Ranks ranks{world, teams, session.recorder(), device};
+  const pg::study::Crew::Ranks ranks{
+      world, teams, session.recorder(), {.device = device, .shard = study.shard}};
   if (arguments.has_prove) return prove(arguments, study, ranks);
   return pg::study::run_study(
       study, {folder, command_line, deadline(arguments), arguments.restart_damaged, &*watchdog},

@@ -36,10 +36,6 @@ bool memory_allows(std::int64_t bytes) {
   return true;
 }
 
-std::string packed(const std::vector<Digest>& digests) {
-  return {reinterpret_cast<const char*>(digests.data()), digests.size() * sizeof(Digest)};
-}
-
 }  // namespace
 
 std::byte* CopyBuffer::get(std::int64_t bytes) {
@@ -57,29 +53,18 @@ std::byte* CopyBuffer::get(std::int64_t bytes) {
   return memory_.get();
 }
 
-Save::Save(std::filesystem::path target, const Content& content,
-           const std::vector<std::span<const std::byte>>& data, const comm::Communicator& team,
-           CopyBuffer& buffer)
+Save::Save(std::filesystem::path target, const Content& content, const std::vector<Share>& data,
+           const comm::Communicator& team, CopyBuffer& buffer)
     : target_(std::move(target)), pending_(target_), is_first_(team.rank() == 0) {
   const auto started = Clock::now();
   pending_ += ".pending";
-  require(data.size() == content.arrays.size(), "the bytes of every array");
-  const auto all = blocks_of(content.arrays);
-  const auto n = all.size();
-  const auto rank = static_cast<std::size_t>(team.rank());
-  const auto size = static_cast<std::size_t>(team.size());
-  blocks_.assign(all.begin() + static_cast<std::ptrdiff_t>(n * rank / size),
-                 all.begin() + static_cast<std::ptrdiff_t>(n * (rank + 1) / size));
+  const BlockShares shares(content.arrays, data, team);
+  blocks_ = shares.blocks();
   std::int64_t my_bytes = 0;
   for (const Block& block : blocks_) my_bytes += block.size;
   std::byte* const copy = buffer.get(std::max<std::int64_t>(1, my_bytes));
   std::byte* to = copy;
-  for (const Block& block : blocks_) {
-    require(static_cast<std::int64_t>(data[block.array].size()) ==
-                content.arrays[block.array].n_bytes(),
-            "as many bytes as the shape says");
-    auto from = data[block.array].subspan(static_cast<std::size_t>(block.begin),
-                                          static_cast<std::size_t>(block.size));
+  for (auto from : shares.bytes()) {
     if (copy != nullptr) {
       std::memcpy(to, from.data(), from.size());
       from = {to, from.size()};
@@ -88,13 +73,7 @@ Save::Save(std::filesystem::path target, const Content& content,
     bytes_.push_back(from);
     digests_.push_back(digest_of(from));
   }
-  std::vector<Digest> digests;
-  for (const std::string& part : team.all_gather(packed(digests_))) {
-    if (part.empty()) continue;
-    const std::size_t before = digests.size();
-    digests.resize(before + part.size() / sizeof(Digest));
-    std::memcpy(digests.data() + before, part.data(), part.size());
-  }
+  const std::vector<Digest> digests = shares.gather(digests_, team);
   front_ = make_front(content, digests);
   file_bytes_ = static_cast<std::int64_t>(front_.size());
   for (const ArraySpec& array : content.arrays) file_bytes_ += array.n_bytes();

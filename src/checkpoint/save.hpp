@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "checkpoint/layout.hpp"
+#include "checkpoint/shares.hpp"
 #include "comm/communicator.hpp"
 
 namespace pg::checkpoint {
@@ -40,12 +41,11 @@ class CopyBuffer {
 /// itself writes.
 class Save {
  public:
-  /// `data`: the bytes of every array of `content`, in host memory; the same on every rank, and
-  /// free to change after the return. `buffer` outlives this and serves nobody else meanwhile.
-  /// Collective over `team` (one small message). Throws IoError.
-  Save(std::filesystem::path target, const Content& content,
-       const std::vector<std::span<const std::byte>>& data, const comm::Communicator& team,
-       CopyBuffer& buffer);
+  /// `data`: what this rank has of every array of `content`, in host memory, free to change after
+  /// the return. `buffer` outlives this and serves nobody else meanwhile. Collective over `team`
+  /// (small messages, and the ends of blocks that begin in another rank's share). Throws IoError.
+  Save(std::filesystem::path target, const Content& content, const std::vector<Share>& data,
+       const comm::Communicator& team, CopyBuffer& buffer);
   /// Waits for the thread; removes what was not committed.
   ~Save();
   Save(const Save&) = delete;

@@ -119,7 +119,7 @@ std::optional<Generation> Store::go_back(std::int64_t step) {
       [&] { return std::optional<Generation>(folder_ / file_name(target)); });
 }
 
-void Store::begin(const Content& content, const std::vector<std::span<const std::byte>>& data) {
+void Store::begin(const Content& content, const std::vector<Share>& data) {
   finish();
   save_.emplace(folder_ / file_name(content.step), content, data, team_, buffer_);
   step_ = content.step;

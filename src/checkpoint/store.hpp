@@ -6,7 +6,6 @@
 #include <functional>
 #include <optional>
 #include <set>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -49,7 +48,7 @@ class Store {
   /// Whether every run writes one after this step.
   [[nodiscard]] bool is_due(std::int64_t step) const;
   /// Starts to write one; waits for an earlier one first. Collective; see Save.
-  void begin(const Content& content, const std::vector<std::span<const std::byte>>& data);
+  void begin(const Content& content, const std::vector<Share>& data);
   /// Whether this rank's share of the one begun is on disk.
   [[nodiscard]] bool written();
   /// Every rank has written: the generation gets its name.

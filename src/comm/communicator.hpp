@@ -31,11 +31,12 @@ class Communicator {
   [[nodiscard]] std::string broadcast(const std::string& text) const;
   /// Every rank's text in rank order, on every rank.
   [[nodiscard]] std::vector<std::string> all_gather(const std::string& text) const;
+  /// Element r of every rank's list reaches rank r: what each rank sent here, in rank order.
+  [[nodiscard]] std::vector<std::string> all_to_all(const std::vector<std::string>& texts) const;
   /// Sums in place, word by word, on every rank: integers, so exact in any order.
   void all_reduce(std::span<std::int64_t> words) const;
-  /// Sums in place on every rank, in whatever order the MPI library likes: the result depends on
-  /// the number of ranks and on the library (`reproducible: fast`).
-  void all_reduce_any_order(std::span<float> values) const;
+  /// The ranks that give the same color, in the order they have here. Collective.
+  [[nodiscard]] std::unique_ptr<Communicator> split(int color) const;
   /// Returns when every rank has come here. Sleeps between looks, because ranks may outnumber cores
   /// and wait long; `meanwhile` is called between looks.
   void wait_for_all(const std::function<void()>& meanwhile) const;

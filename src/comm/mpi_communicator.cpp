@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 #include <mpi.h>
 
+#include <algorithm>
 #include <bit>
 #include <chrono>
 #include <exception>
@@ -8,6 +9,7 @@
 #include <thread>
 
 #include "base/error.hpp"
+#include "base/text.hpp"
 #include "comm/communicator.hpp"
 #include "comm/mpi_handle.hpp"
 
@@ -85,6 +87,46 @@ std::vector<std::string> Communicator::all_gather(const std::string& text) const
   return parts;
 }
 
+std::vector<std::string> Communicator::all_to_all(const std::vector<std::string>& texts) const {
+  require(texts.size() == static_cast<std::size_t>(size_), "a text for every rank");
+  if (size_ == 1) return texts;
+  const std::string all = join(texts, "");
+  const Recorded recorded(*this, "all_to_all", all.size());
+  struct Lengths {
+    std::vector<int> counts;
+    std::vector<int> offsets;
+    int total = 0;
+    explicit Lengths(std::size_t n) : counts(n), offsets(n) {}
+    void add_offsets() {
+      for (std::size_t i = 0; i < counts.size(); ++i) {
+        offsets[i] = total;
+        total =
+            message_length(static_cast<std::size_t>(total) + static_cast<std::size_t>(counts[i]));
+      }
+    }
+  };
+  Lengths sent(texts.size());
+  std::transform(texts.begin(), texts.end(), sent.counts.begin(),
+                 [](const std::string& text) { return message_length(text.size()); });
+  sent.add_offsets();
+  Lengths received(texts.size());
+  check_mpi(MPI_Alltoall(sent.counts.data(), 1, MPI_INT, received.counts.data(), 1, MPI_INT,
+                         handle_->mpi),
+            "MPI_Alltoall");
+  received.add_offsets();
+  std::string arrived(static_cast<std::size_t>(received.total), '\0');
+  check_mpi(
+      MPI_Alltoallv(all.data(), sent.counts.data(), sent.offsets.data(), MPI_BYTE, arrived.data(),
+                    received.counts.data(), received.offsets.data(), MPI_BYTE, handle_->mpi),
+      "MPI_Alltoallv");
+  std::vector<std::string> parts;
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    parts.push_back(arrived.substr(static_cast<std::size_t>(received.offsets[i]),
+                                   static_cast<std::size_t>(received.counts[i])));
+  }
+  return parts;
+}
+
 void Communicator::all_reduce(std::span<std::int64_t> words) const {
   if (size_ == 1) return;
   const Recorded recorded(*this, "all_reduce", words.size_bytes());
@@ -93,12 +135,13 @@ void Communicator::all_reduce(std::span<std::int64_t> words) const {
             "MPI_Allreduce");
 }
 
-void Communicator::all_reduce_any_order(std::span<float> values) const {
-  if (size_ == 1) return;
-  const Recorded recorded(*this, "all_reduce_any_order", values.size_bytes());
-  check_mpi(MPI_Allreduce(MPI_IN_PLACE, values.data(), message_length(values.size()), MPI_FLOAT,
-                          MPI_SUM, handle_->mpi),
-            "MPI_Allreduce");
+std::unique_ptr<Communicator> Communicator::split(int color) const {
+  if (size_ == 1) return std::unique_ptr<Communicator>(new Communicator(alone()));
+  const Recorded recorded(*this, "split", 0);
+  auto handle = std::make_unique<Handle>(*handle_);  // the recorder knows runs of ranks only
+  handle->owned = true;
+  check_mpi(MPI_Comm_split(handle_->mpi, color, rank_, &handle->mpi), "MPI_Comm_split");
+  return std::make_unique<Communicator>(std::move(handle));
 }
 
 void Communicator::wait_for_all(const std::function<void()>& meanwhile) const {

@@ -1,6 +1,5 @@
 #include "model/hugging_face.hpp"
 
-#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -209,14 +208,13 @@ NamedTensors export_weights(const config::ModelSettings& model, const NamedTenso
 }
 
 void import_weights(const config::ModelSettings& model, const std::string& origin,
-                    const NamedTensors& tensors, ParameterSet& parameters) {
+                    const NamedTensors& tensors, Parameters& parameters) {
   std::map<std::string, const at::Tensor*> given;
   for (const auto& [name, tensor] : tensors) {
     if (!is_no_parameter(name, model)) given[full_name(name)] = &tensor;
   }
   const bool has_published_names =
       model.arch == "gpt" || model.arch == "llama" || model.arch == "t5";
-  const at::NoGradGuard no_grad;
   for (const PublishedTensor& tensor : published_tensors(model, parameters.specs())) {
     const auto found = given.find(tensor.name);
     if (found == given.end()) {
@@ -225,15 +223,17 @@ void import_weights(const config::ModelSettings& model, const std::string& origi
                  fmt::format("the tensors of a {} of these settings", model.arch),
                  "compare n_layers, tied_embeddings and the name of the architecture");
     }
-    at::Tensor rows = parameters[tensor.parameter].narrow(0, tensor.first_row, tensor.n_rows);
-    if (tensor.transposed) rows = rows.t();
-    if (found->second->sizes() != rows.sizes()) {
+    std::vector<std::int64_t> shape = parameters.specs()[tensor.parameter].shape;
+    shape[0] = tensor.n_rows;
+    if (tensor.transposed) std::swap(shape.front(), shape.back());
+    if (found->second->sizes() != at::IntArrayRef(shape)) {
       throw_data(fmt::format("{}: '{}' is ({})", origin, tensor.name,
                              fmt::join(found->second->sizes(), ", ")),
-                 fmt::format("({})", fmt::join(rows.sizes(), ", ")),
+                 fmt::format("({})", fmt::join(shape, ", ")),
                  "compare d_model, n_heads, d_ff, vocab_size and n_positions");
     }
-    rows.copy_(*found->second);
+    parameters.set_rows(tensor.parameter, tensor.first_row,
+                        tensor.transposed ? found->second->t() : *found->second);
     given.erase(found);
   }
   if (!given.empty()) {

@@ -37,6 +37,6 @@ NamedTensors export_weights(const config::ModelSettings& model, const NamedTenso
 /// it keeps its initial values. Throws InvalidInput (data) naming `origin` and the tensor that is
 /// missing, of another shape, or without a place here.
 void import_weights(const config::ModelSettings& model, const std::string& origin,
-                    const NamedTensors& tensors, ParameterSet& parameters);
+                    const NamedTensors& tensors, Parameters& parameters);
 
 }  // namespace pg::model

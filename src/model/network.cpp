@@ -25,6 +25,21 @@ constexpr std::uint64_t kFirstBlockDropout = 1;
 constexpr std::uint64_t kEncoder = 1U << 18;  // added to the places of the encoder
 constexpr std::uint64_t kFirstCrossDropout = 1U << 19;
 
+constexpr std::size_t kFirstBlockUnit = 1;
+
+/// compute(), whose tensors are those of a unit.
+template <typename Compute>
+at::Tensor in_unit(UnitObserver* observer, std::size_t unit, const Compute& compute) {
+  if (observer == nullptr) return compute();
+  observer->before_forward(unit);
+  const at::Tensor y = compute();
+  observer->after_forward(unit);
+  if (y.requires_grad()) {
+    y.register_hook([observer, unit](const at::Tensor&) { observer->before_backward(unit); });
+  }
+  return y;
+}
+
 }  // namespace
 
 Network::Network(const config::ModelSettings& model, const config::GateSettings& gate,
@@ -48,20 +63,25 @@ Network::Network(const config::ModelSettings& model, const config::GateSettings&
   const bool final_norms = blueprint_.norm_first;
   if (model.has_encoder()) {
     encoder_bias_ = bias_table("encoder_relative_bias");
+    assign_unit(0);
     for (std::int64_t layer = 0; layer < model.n_layers; ++layer) {
       encoder_.push_back(make_block(fmt::format("encoder.{}.", layer), /*has_cross=*/false));
+      assign_unit(kFirstBlockUnit + encoder_.size() - 1);
     }
     if (final_norms) encoder_norm_ = blueprint_.make_norm(specs_, "encoder_norm");
   }
   decoder_bias_ = bias_table("relative_bias");
+  assign_unit(0);
   for (std::int64_t layer = 0; layer < model.n_layers; ++layer) {
     decoder_.push_back(make_block(fmt::format("blocks.{}.", layer), model.has_encoder()));
+    assign_unit(kFirstBlockUnit + n_blocks() - 1);
   }
   if (final_norms) final_norm_ = blueprint_.make_norm(specs_, "final_norm");
   if (!model.tied_embeddings) head_ = specs_.add("head", {vocabulary, d}, blueprint_.head());
   if (blueprint_.head_has_bias) {
     head_bias_ = specs_.add("head_bias", {vocabulary}, *blueprint_.bias(d));
   }
+  assign_unit(kFirstBlockUnit + n_blocks());
   alphas_ = AlphaPolicy(gate, n_blocks(), 1, 0).at(0);
 }
 
@@ -146,7 +166,7 @@ at::Tensor Network::through(const Pass& outer, const Where& where, const at::Ten
              [&](const at::Tensor& x) { return (*block.mlp)(pass, x, mlp_alpha); });
 }
 
-at::Tensor Network::stack(const ParameterSet& parameters, const PassOptions& options, bool encoder,
+at::Tensor Network::stack(const Parameters& parameters, const PassOptions& options, bool encoder,
                           at::Tensor x_btd, const at::Tensor& memory_bud) const {
   const double dropout = blueprint_.model.dropout;
   const at::Tensor bias_htu = relative_bias({parameters, options, dropout}, encoder, x_btd.size(1));
@@ -158,48 +178,63 @@ at::Tensor Network::stack(const ParameterSet& parameters, const PassOptions& opt
                             const at::Tensor& x, const at::Tensor& memory, const at::Tensor& bias) {
       return through({parameters, *shared, dropout}, {encoder, layer}, x, memory, bias, rope);
     };
-    x_btd = blueprint_.model.activation_checkpointing
-                ? recompute(piece, x_btd, memory_bud, bias_htu)
-                : piece(x_btd, memory_bud, bias_htu);
+    const std::size_t unit = kFirstBlockUnit + (encoder ? layer : encoder_.size() + layer);
+    x_btd = in_unit(options.units, unit, [&] {
+      return blueprint_.model.activation_checkpointing
+                 ? recompute(piece, x_btd, memory_bud, bias_htu)
+                 : piece(x_btd, memory_bud, bias_htu);
+    });
   }
   return x_btd;
 }
 
-at::Tensor Network::logits(const ParameterSet& parameters, const Example& example,
-                           const PassOptions& options) const {
-  const Pass pass{parameters, options, blueprint_.model.dropout};
+at::Tensor Network::hidden(const Pass& pass, const Example& example) const {
+  if (pass.options.units != nullptr) pass.options.units->before_forward(0);
   at::Tensor memory_bud;
   if (!encoder_.empty()) {
     require(example.encoder_bs.defined(), "tokens for the encoder");
-    memory_bud = stack(parameters, options, /*encoder=*/true,
+    memory_bud = stack(pass.parameters, pass.options, /*encoder=*/true,
                        embedded(pass, example.encoder_bs, kEncoder + kEmbeddingDropout), {});
     if (encoder_norm_) memory_bud = (*encoder_norm_)(pass, memory_bud);
   }
-  at::Tensor x_btd = stack(parameters, options, /*encoder=*/false,
-                           embedded(pass, example.inputs_bt, kEmbeddingDropout), memory_bud);
+  return stack(pass.parameters, pass.options, /*encoder=*/false,
+               embedded(pass, example.inputs_bt, kEmbeddingDropout), memory_bud);
+}
+
+at::Tensor Network::head(const Pass& pass, at::Tensor x_btd) const {
   if (final_norm_) x_btd = (*final_norm_)(pass, x_btd);
   if (blueprint_.output_scale != 1) x_btd = x_btd * blueprint_.output_scale;
   const at::Tensor& weights = pass[head_ ? *head_ : embedding_];
   const auto bias = head_bias_ ? std::optional(pass[*head_bias_]) : std::nullopt;
-  return ops::linear(x_btd, weights, bias, options.precision);
+  return ops::linear(x_btd, weights, bias, pass.options.precision);
 }
 
-at::Tensor Network::logits(const ParameterSet& parameters, const at::Tensor& tokens_bt) const {
+at::Tensor Network::logits(const Parameters& parameters, const Example& example,
+                           const PassOptions& options) const {
+  const Pass pass{parameters, options, blueprint_.model.dropout};
+  const at::Tensor x_btd = hidden(pass, example);
+  return in_unit(options.units, kFirstBlockUnit + n_blocks(), [&] { return head(pass, x_btd); });
+}
+
+at::Tensor Network::logits(const Parameters& parameters, const at::Tensor& tokens_bt) const {
   return logits(parameters, {tokens_bt, {}, {}});
 }
 
-at::Tensor Network::loss_sum(const ParameterSet& parameters, const Example& example,
+at::Tensor Network::loss_sum(const Parameters& parameters, const Example& example,
                              const PassOptions& options) const {
-  const at::Tensor logits_btv = logits(parameters, example, options);
-  return ops::cross_entropy_sum(logits_btv.view({-1, vocabulary_}),
-                                example.targets_bt.reshape({-1}), options.label_smoothing);
+  const Pass pass{parameters, options, blueprint_.model.dropout};
+  const at::Tensor x_btd = hidden(pass, example);
+  return in_unit(options.units, kFirstBlockUnit + n_blocks(), [&] {
+    return ops::cross_entropy_sum(head(pass, x_btd).view({-1, vocabulary_}),
+                                  example.targets_bt.reshape({-1}), options.label_smoothing);
+  });
 }
 
 std::size_t Network::n_blocks() const {
   return encoder_.size() + decoder_.size();
 }
 
-Alphas Network::alphas(const ParameterSet& parameters, const Example& example,
+Alphas Network::alphas(const Parameters& parameters, const Example& example,
                        const PassOptions& options) const {
   Alphas alphas = options.alphas ? *options.alphas : alphas_;
   const std::string& policy = blueprint_.gate.policy;
@@ -217,10 +252,16 @@ Alphas Network::alphas(const ParameterSet& parameters, const Example& example,
     if (index) alpha = at::sigmoid(parameters[*index].detach().to(at::kDouble)).item<double>();
   };
   for (std::size_t i = 0; i < n_blocks(); ++i) {
+    if (policy == "learnable" && options.units != nullptr) {
+      options.units->before_forward(kFirstBlockUnit + i);
+    }
     const Block& block = i < encoder_.size() ? encoder_[i] : decoder_[i - encoder_.size()];
     if (block.mlp) learned(alphas.mlp[i], block.mlp->learned_alpha());
     if (block.mixer) learned(alphas.mlp[i], block.mixer->learned_alpha());
     if (block.attention) learned(alphas.attention[i], block.attention->learned_alpha());
+    if (policy == "learnable" && options.units != nullptr) {
+      options.units->after_forward(kFirstBlockUnit + i);
+    }
   }
   return alphas;
 }

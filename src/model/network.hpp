@@ -33,25 +33,27 @@ class Network {
 
   /// The parameters in the order of the flat buffer.
   [[nodiscard]] std::vector<ParameterSpec> parameter_specs() const { return specs_.specs(); }
+  /// The unit of each: what a pass uses together, in the order in which it does. Unit 0 is what
+  /// stands outside the blocks, then each block, the encoder's first, then final norm and head.
+  [[nodiscard]] const std::vector<std::size_t>& units() const { return unit_of_; }
 
   /// (b, t, v), t at most the sequence length. `parameters` as made from parameter_specs(). The
   /// example's targets are not read. What a graph of it needs is kept alive by the graph, except
   /// the network and the parameters.
-  [[nodiscard]] at::Tensor logits(const ParameterSet& parameters, const Example& example,
+  [[nodiscard]] at::Tensor logits(const Parameters& parameters, const Example& example,
                                   const PassOptions& options = {}) const;
   /// Of a network without an encoder.
-  [[nodiscard]] at::Tensor logits(const ParameterSet& parameters,
-                                  const at::Tensor& tokens_bt) const;
+  [[nodiscard]] at::Tensor logits(const Parameters& parameters, const at::Tensor& tokens_bt) const;
 
   /// Sum over all b * t targets of -log p(target), float64 scalar, differentiable.
-  [[nodiscard]] at::Tensor loss_sum(const ParameterSet& parameters, const Example& example,
+  [[nodiscard]] at::Tensor loss_sum(const Parameters& parameters, const Example& example,
                                     const PassOptions& options = {}) const;
 
   /// Blocks whose gates have an alpha: the encoder's, then the decoder's.
   [[nodiscard]] std::size_t n_blocks() const;
   /// The alphas of these blocks: of `options`, or learned ones from the parameters, or, where they
   /// are the token's, their means over the example.
-  [[nodiscard]] Alphas alphas(const ParameterSet& parameters, const Example& example,
+  [[nodiscard]] Alphas alphas(const Parameters& parameters, const Example& example,
                               const PassOptions& options) const;
 
   /// Matrix products and the resolvent of a forward pass over a sequence with `n_targets` targets
@@ -74,6 +76,8 @@ class Network {
     bool encoder;
     std::size_t layer;
   };
+  /// The specs that were added since the last call belong to `unit`.
+  void assign_unit(std::size_t unit) { unit_of_.resize(specs_.specs().size(), unit); }
   Block make_block(const std::string& name, bool has_cross);
   [[nodiscard]] at::Tensor embedded(const Pass& pass, const at::Tensor& tokens_bt,
                                     std::uint64_t dropout_place) const;
@@ -81,13 +85,17 @@ class Network {
                                    const at::Tensor& memory_bud, const at::Tensor& bias_htu,
                                    const std::optional<ops::Rope>& rope) const;
   /// The blocks one after another, each computed again in the backward pass where that is asked.
-  [[nodiscard]] at::Tensor stack(const ParameterSet& parameters, const PassOptions& options,
+  [[nodiscard]] at::Tensor stack(const Parameters& parameters, const PassOptions& options,
                                  bool encoder, at::Tensor x_btd,
                                  const at::Tensor& memory_bud) const;
+  /// The residual stream that the head reads.
+  [[nodiscard]] at::Tensor hidden(const Pass& pass, const Example& example) const;
+  [[nodiscard]] at::Tensor head(const Pass& pass, at::Tensor x_btd) const;
   [[nodiscard]] at::Tensor relative_bias(const Pass& pass, bool encoder, std::int64_t t) const;
 
   Blueprint blueprint_;
   SpecList specs_;
+  std::vector<std::size_t> unit_of_;
   std::int64_t vocabulary_;
   std::size_t embedding_ = 0;
   std::optional<std::size_t> positions_;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace pg::model {
@@ -31,33 +32,71 @@ struct ParameterSpec {
   [[nodiscard]] std::int64_t n_elements() const;
 };
 
-/// The parameters of one model in one flat buffer, with their gradients in another. The named
-/// tensors are autograd leaves that share the buffers' memory: backward() adds into gradients().
-class ParameterSet {
+/// Elements [begin, begin + count) of a parameter are at [offset, offset + count) of a flat buffer.
+struct Slice {
+  std::int64_t begin = 0;
+  std::int64_t count = 0;
+  std::int64_t offset = 0;
+};
+
+/// The parameters of one model. Each is an autograd leaf of its full shape, there at least while
+/// the part of the network that uses it runs; what this rank keeps of their values between passes
+/// is one flat buffer of slices.
+class Parameters {
  public:
-  /// Allocates and fills the values from `seed`; gradients start at zero.
-  ParameterSet(std::vector<ParameterSpec> specs, std::uint64_t seed,
-               at::ScalarType type = at::kFloat, at::Device device = at::kCPU);
+  virtual ~Parameters() = default;
+  Parameters(const Parameters&) = delete;
+  Parameters& operator=(const Parameters&) = delete;
 
   /// Position of a name in the list; throws InternalError for an unknown one.
   [[nodiscard]] std::size_t index(const std::string& name) const;
   [[nodiscard]] const at::Tensor& operator[](std::size_t i) const { return leaves_[i]; }
   [[nodiscard]] const std::vector<ParameterSpec>& specs() const { return specs_; }
-  [[nodiscard]] std::int64_t n_parameters() const { return values_.numel(); }
+  [[nodiscard]] std::int64_t n_parameters() const;
 
-  /// (n_parameters) each; the set owns the memory, and the leaves see every change.
+  /// Flat: what this rank keeps. Whoever changes it says so: values_changed().
   [[nodiscard]] at::Tensor& values() { return values_; }
   [[nodiscard]] const at::Tensor& values() const { return values_; }
-  [[nodiscard]] at::Tensor& gradients() { return gradients_; }
+  /// Of each parameter, where it is in values(), or in another buffer laid out alike.
+  [[nodiscard]] const std::vector<Slice>& slices() const { return slices_; }
+  virtual void values_changed() {}
 
-  /// SHA-256 over the bytes of all values, in order.
+  /// A whole parameter out of `flat`, laid out like values(); of its shape. Collective over the
+  /// ranks that share it.
+  [[nodiscard]] virtual at::Tensor whole(std::size_t i, const at::Tensor& flat) const = 0;
+  /// Puts `rows`, to begin at row `first_row` of parameter i, into values(): what this rank keeps
+  /// of them.
+  void set_rows(std::size_t i, std::int64_t first_row, const at::Tensor& rows);
+
+  /// SHA-256 over the bytes of all values, in order. Collective, like whole().
   [[nodiscard]] std::string hash() const;
 
- private:
+ protected:
+  explicit Parameters(std::vector<ParameterSpec> specs) : specs_(std::move(specs)) {}
+  /// Allocates values() for slices_ and fills it from `seed`.
+  void make_values(std::uint64_t seed, const at::TensorOptions& options);
+
   std::vector<ParameterSpec> specs_;
+  std::vector<Slice> slices_;
   at::Tensor values_;
-  at::Tensor gradients_;
   std::vector<at::Tensor> leaves_;
+};
+
+/// All parameters in one flat buffer, with their gradients in another. The leaves share the
+/// buffers' memory: backward() adds into gradients(), and every change of values() is seen.
+class ParameterSet final : public Parameters {
+ public:
+  /// Allocates and fills the values from `seed`; gradients start at zero.
+  ParameterSet(std::vector<ParameterSpec> specs, std::uint64_t seed,
+               at::ScalarType type = at::kFloat, at::Device device = at::kCPU);
+
+  /// (n_parameters), in the order of the specs.
+  [[nodiscard]] at::Tensor& gradients() { return gradients_; }
+  /// Of this rank alone.
+  [[nodiscard]] at::Tensor whole(std::size_t i, const at::Tensor& flat) const override;
+
+ private:
+  at::Tensor gradients_;
 };
 
 /// SHA-256 over the bytes of a contiguous tensor; from any device.

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -32,6 +33,18 @@ struct Example {
   at::Tensor encoder_bs;  ///< int64: what an encoder reads; undefined without one
 };
 
+/// Told where a pass needs which parameters: those of a unit from before_forward() to
+/// after_forward(), and in the backward pass, where a unit's tensors have gradients, from
+/// before_backward() to that of a unit before it. Unit 0 (embeddings and what else stands outside
+/// the blocks) is needed from its before_forward() to the end of the backward pass.
+class UnitObserver {
+ public:
+  virtual ~UnitObserver() = default;
+  virtual void before_forward(std::size_t unit) = 0;
+  virtual void after_forward(std::size_t unit) = 0;
+  virtual void before_backward(std::size_t unit) = 0;
+};
+
 /// What a forward pass depends on beside parameters and tokens.
 struct PassOptions {
   std::optional<DropoutKey> dropout =
@@ -45,11 +58,12 @@ struct PassOptions {
   /// Where gates whose alpha is the token's leave its mean; of the right sizes and NaN before. Of
   /// several attentions in a block the first counts. Not owned.
   Alphas* token_alphas = nullptr;
+  UnitObserver* units = nullptr;  ///< outlives the graph; not owned
 };
 
 /// One forward pass, as the parts of a network see it.
 struct Pass {
-  const ParameterSet& parameters;
+  const Parameters& parameters;
   const PassOptions& options;
   double dropout = 0;     ///< chance
   std::size_t block = 0;  ///< the one that runs: the encoder's count first

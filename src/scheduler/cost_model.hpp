@@ -17,6 +17,7 @@ struct Work {
   double chunk_flops = 0;        ///< of one chunk, forward and backward
   std::string shape;             ///< trials of one shape share the seconds of a chunk and of a step
   std::int64_t gradient_bytes = 0;
+  int smallest_team = 1;  ///< ranks that it takes at least, a power of two
 };
 
 /// A message of b bytes between two ranks takes latency_s + b * seconds_per_byte.

@@ -154,7 +154,7 @@ Plan Planner::plan_until(double end_s, const TimeTable& times, const std::vector
     Plan trial;
     pack(problem, end_s, share * (end_s - now_s), trial);
     double work = 0;
-    for (const Placement& placement : trial.placements) work += times.seconds(placement.job, 0);
+    for (const Placement& placement : trial.placements) work += times.on_narrowest(placement.job);
     if (work > most_work) {
       most_work = work;
       best = trial;

@@ -145,7 +145,7 @@ bool Scheduler::plan_is_stale() const {
   double now = 0;
   for (const std::size_t job : pending_) {
     before += jobs_[job].planned_seconds;
-    now += times_.seconds(job, 0);
+    now += times_.on_narrowest(job);
   }
   const double seconds_moved = std::abs(now / before - 1);
   if (seconds_moved > kMovedFar) return true;
@@ -158,11 +158,11 @@ void Scheduler::make_plan() {
   ++n_plans_;
   n_events_ = 0;
   std::sort(pending_.begin(), pending_.end(), [this](std::size_t a, std::size_t b) {
-    return std::pair(-times_.seconds(a, 0), a) < std::pair(-times_.seconds(b, 0), b);
+    return std::pair(-times_.on_narrowest(a), a) < std::pair(-times_.on_narrowest(b), b);
   });
   bool holds = tree_.end_s() <= plan_limit_s();
   for (const std::size_t job : pending_) {
-    jobs_[job].planned_seconds = times_.seconds(job, 0);
+    jobs_[job].planned_seconds = times_.on_narrowest(job);
     holds = holds && jobs_[job].level != kNone;
   }
   const double limit = plan_limit_s();

@@ -28,12 +28,20 @@ void TimeTable::update(std::size_t job, const Work& work, const CostModel& model
   double shortest = kInfinity;
   for (int level = 0; level < n_levels_; ++level) {
     seconds[level] = kInfinity;
-    if ((std::uint64_t{1} << level) > leaves) continue;
-    const double time = model.seconds(work, rates, 1 << level);
+    const int size = 1 << level;
+    const bool is_useful = static_cast<std::uint64_t>(size) <= leaves || size == work.smallest_team;
+    if (size < work.smallest_team || !is_useful) continue;
+    const double time = model.seconds(work, rates, size);
     if (time < shortest) seconds[level] = shortest = time;
   }
   require(std::isfinite(shortest) && shortest >= 0, "a trial that takes finite time");
   shortest_[job] = shortest;
+}
+
+double TimeTable::on_narrowest(std::size_t job) const {
+  int level = 0;
+  while (seconds(job, level) == kInfinity) ++level;
+  return seconds(job, level);
 }
 
 double TimeTable::least_area(std::size_t job, double limit_s) const {

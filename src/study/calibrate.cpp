@@ -12,7 +12,7 @@
 #include "base/error.hpp"
 #include "base/exact_sum.hpp"
 #include "base/text.hpp"
-#include "comm/tree_reduction.hpp"
+#include "comm/exchange.hpp"
 #include "study/workload.hpp"
 #include "train/trainer.hpp"
 
@@ -97,14 +97,16 @@ class ChunkTimer {
 };
 
 double time_reduction(const comm::Communicator& team, std::int64_t bytes, double budget_s) {
-  comm::TreeReduction reduction(team);
+  const auto exchange = comm::make_mpi_exchange(team);
+  const auto bounds =
+      comm::equal_bounds(static_cast<std::size_t>(bytes) / sizeof(float), team.size());
   std::vector<float> values(static_cast<std::size_t>(bytes) / sizeof(float), 1e-3F);
   std::vector<std::int64_t> words(2 * ExactSum::kWords + 1, 0);
   const auto once = [&] {
     return seconds_of([&] {
-      reduction.reduce_scatter(values, team.size());
+      exchange->reduce_scatter(values, bounds, team.size(), comm::Exchange::Order::tree)->wait();
       team.all_reduce(words);
-      reduction.all_gather(values);
+      exchange->all_gather(values, bounds)->wait();
     });
   };
   std::vector<double> times;

@@ -133,6 +133,8 @@ StageReport Crew::train(const std::vector<const Trial*>& trials,
   double save_s = 0;
   for (std::size_t i = 0; i < trials.size(); ++i) {
     works.push_back(remaining_work(work_of(trials[i]->settings, corpus_), steps_before[i]));
+    works.back().smallest_team =
+        train::degree_of(ranks_.placement.shard, comm::Teams::largest(ranks_.world.size()));
     save_s = std::max(save_s, assumed_save_s(works.back()));
   }
   // Clocks differ by microseconds between ranks of a node and more between nodes; what all must
@@ -288,7 +290,7 @@ bool Crew::run_trial(Stage& stage, const scheduler::Start& start, const comm::Co
   };
   std::optional<train::Trainer> trainer;
   try {
-    trainer.emplace(trial.settings, corpus_, team, ranks_.device);
+    trainer.emplace(trial.settings, corpus_, team, ranks_.placement);
   } catch (const InvalidInput&) {  // a function of settings and corpus: the same on every rank
     return fail();
   }

@@ -42,7 +42,7 @@ class Crew {
     const comm::Communicator& world;
     const comm::Teams& teams;
     comm::FlightRecorder& recorder;
-    at::Device device = at::kCPU;
+    train::Placement placement = {};
   };
   /// What a crew asks of the study around it. Called on every rank, often where it says so.
   struct Hooks {

@@ -72,7 +72,8 @@ void change_a_bit(const std::filesystem::path& path) {
   }
   bytes.front().front() ^= std::byte{1};
   checkpoint::CopyBuffer buffer;
-  checkpoint::Save save(path, content, {bytes.begin(), bytes.end()}, alone, buffer);
+  checkpoint::Save save(path, content, checkpoint::whole({bytes.begin(), bytes.end()}), alone,
+                        buffer);
   save.wait_written();
   save.commit({});
   save.wait_committed();
@@ -240,7 +241,7 @@ class Prover {
     const comm::Communicator& team = ranks_.teams.of_size(size);
     record::TrialRecord record;
     ranks_.recorder.enter_trial(proof_.trial, settings.train.steps);
-    train::Trainer trainer(settings, corpus_, team, ranks_.device);
+    train::Trainer trainer(settings, corpus_, team, ranks_.placement);
     trainer.run(
         [&](const train::Progress& progress) {
           ranks_.recorder.step(progress.step);
@@ -248,8 +249,9 @@ class Prover {
         },
         record, store);
     ranks_.recorder.leave_trial();
+    const auto hashes = trainer.hashes();
     if (team.rank() != 0) return {};
-    return to_json({layout, size, kind, trainer.hashes(), hash_of_losses(record)}).dump();
+    return to_json({layout, size, kind, hashes, hash_of_losses(record)}).dump();
   }
 
   void collect(const std::string& mine) {

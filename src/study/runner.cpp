@@ -224,8 +224,10 @@ class Runner {
       report_->start_stage(stage, std::move(ids), tokens, tally());
     }
     if (!cost_model_) {
-      cost_model_ =
-          calibrate(trials, corpus_, machine_.world, machine_.teams, calibration_budget(trials));
+      // A model that is shared out may not fit on the one rank that would be timed.
+      cost_model_ = study_.shard.degree == 1 ? calibrate(trials, corpus_, machine_.world,
+                                                         machine_.teams, calibration_budget(trials))
+                                             : scheduler::CostModel();
     }
     nlohmann::json ended = nlohmann::json::array();
     const checkpoint::Policy checkpoints{.interval_s = study_.checkpoint.interval_s,

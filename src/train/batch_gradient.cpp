@@ -4,7 +4,6 @@
 #include <array>
 #include <bit>
 #include <cmath>
-#include <span>
 #include <utility>
 
 #include "base/error.hpp"
@@ -13,11 +12,30 @@
 namespace pg::train {
 namespace {
 
+using Order = comm::Exchange::Order;
+
 /// Leaves of the perfect tree below a rank.
 std::int64_t leaves_per_rank(std::int64_t n_chunks, int team_size) {
   const auto leaves =
       static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(n_chunks)));
   return std::max<std::int64_t>(1, leaves / team_size);
+}
+
+/// Ranks of a team that have chunks.
+int ranks_present(std::int64_t n_chunks, int team_size) {
+  const std::int64_t width = leaves_per_rank(n_chunks, team_size);
+  return static_cast<int>((n_chunks + width - 1) / width);
+}
+
+std::span<float> span_of(const at::Tensor& flat) {
+  return {flat.data_ptr<float>(), static_cast<std::size_t>(flat.numel())};
+}
+
+/// This rank's part of equal parts.
+std::span<float> my_part(std::span<float> values, const std::vector<std::size_t>& bounds, int rank,
+                         int size) {
+  const auto part = static_cast<std::size_t>(comm::owner_of_part(rank, size));
+  return values.subspan(bounds[part], bounds[part + 1] - bounds[part]);
 }
 
 }  // namespace
@@ -27,25 +45,10 @@ ChunkRange chunks_of_rank(std::int64_t n_chunks, int rank, int team_size) {
   return {std::min(rank * width, n_chunks), std::min((rank + 1) * width, n_chunks)};
 }
 
-BatchGradient::BatchGradient(const comm::Communicator& team, std::int64_t n_chunks,
-                             at::Tensor gradient, Order order)
-    : team_(team),
-      reduction_(team),
-      gradient_(std::move(gradient)),
-      order_(order),
-      mine_(chunks_of_rank(n_chunks, team.rank(), team.size())) {
-  const std::int64_t width = leaves_per_rank(n_chunks, team.size());
-  n_present_ = static_cast<int>((n_chunks + width - 1) / width);
-}
-
-void BatchGradient::begin_chunk() {
-  if (order_ == Order::tree || n_done_ == 0) gradient_.zero_();
-}
-
-void BatchGradient::end_chunk(double loss) {
+void BatchGradient::end_chunk(const Turn& turn, double loss) {
   ++n_done_;
-  loss_.add(loss);
-  if (order_ == Order::tree) tree_.add(gradient_);
+  if (turn.counts) loss_.add(loss);
+  add_chunk(turn);
 }
 
 template <typename Messages>
@@ -54,28 +57,11 @@ void BatchGradient::send(const Messages& messages) {
   messages();
 }
 
-at::Tensor BatchGradient::local_sum() {
-  if (order_ == Order::tree) return n_done_ > 0 ? tree_.finish() : gradient_;
-  if (n_done_ == 0) gradient_.zero_();  // a plain sum adds this rank's nothing, too
-  return gradient_;
-}
-
 BatchGradient::Sum BatchGradient::finish(const Votes& votes) {
-  require(n_done_ == mine_.last - mine_.first, "every chunk of this rank once");
+  require(n_done_ == turns_.size(), "every chunk of this rank once");
   const Stopwatch watch(finish_seconds_);
-  const at::Tensor total = local_sum();
-  // Messages and exact sums want host memory; on the CPU this is the buffer itself.
-  const at::Tensor host = total.cpu();
-  const std::span<float> values(host.data_ptr<float>(), static_cast<std::size_t>(host.numel()));
   ExactSum squares;
-  if (order_ == Order::tree) {
-    comm::TreeReduction::Part part{};
-    send([&] { part = reduction_.reduce_scatter(values, n_present_); });
-    squares.add_squares(values.subspan(part.first, part.last - part.first));
-  } else {
-    send([&] { team_.all_reduce_any_order(values); });
-    if (team_.rank() == 0) squares.add_squares(values);
-  }
+  at::Tensor gradient = reduce(squares);
   // Everything small of a step in one message: losses, norm, votes.
   constexpr std::size_t kVotes = 2 * ExactSum::kWords;
   std::array<std::int64_t, kVotes + 3> words{};
@@ -86,11 +72,8 @@ BatchGradient::Sum BatchGradient::finish(const Votes& votes) {
   words[kVotes] = votes.stop;
   words[kVotes + 1] = votes.save;
   words[kVotes + 2] = votes.written;
-  send([&] {
-    team_.all_reduce(words);
-    if (order_ == Order::tree) reduction_.all_gather(values);
-  });
-  if (!host.is_same(total)) total.copy_(host);
+  send([&] { team_.all_reduce(words); });
+  complete();
   n_done_ = 0;
   loss_ = ExactSum();
   const std::span<const std::int64_t> all(words);
@@ -99,10 +82,129 @@ BatchGradient::Sum BatchGradient::finish(const Votes& votes) {
                std::span<const std::int64_t, ExactSum::kWords>(&all[offset], ExactSum::kWords))
         .value();
   };
-  return {total,
+  return {std::move(gradient),
           sum_at(0),
           std::sqrt(sum_at(ExactSum::kWords)),
           {words[kVotes], words[kVotes + 1], words[kVotes + 2]}};
+}
+
+namespace {
+
+class ReplicatedGradient final : public BatchGradient {
+ public:
+  ReplicatedGradient(const comm::Communicator& team, comm::Exchange& exchange,
+                     std::int64_t n_chunks, at::Tensor gradient, Order order)
+      : BatchGradient(team, order),
+        exchange_(exchange),
+        gradient_(std::move(gradient)),
+        bounds_(comm::equal_bounds(static_cast<std::size_t>(gradient_.numel()), team.size())),
+        n_present_(ranks_present(n_chunks, team.size())) {
+    const ChunkRange mine = chunks_of_rank(n_chunks, team.rank(), team.size());
+    for (std::int64_t i = mine.first; i < mine.last; ++i) turns_.push_back({i, true, 1});
+  }
+
+  void begin_chunk(const Turn& turn) override {
+    if (order_ == Order::tree || turn.chunk == turns_.front().chunk) gradient_.zero_();
+  }
+
+ private:
+  void add_chunk(const Turn& /*turn*/) override {
+    if (order_ == Order::tree) tree_.add(gradient_);
+  }
+
+  at::Tensor reduce(ExactSum& squares) override {
+    total_ = order_ == Order::tree && !turns_.empty() ? tree_.finish() : gradient_;
+    // Messages and exact sums want host memory; on the CPU this is the buffer itself.
+    host_ = total_.cpu();
+    const std::span<float> values = span_of(host_);
+    send([&] { exchange_.reduce_scatter(values, bounds_, n_present_, order_)->wait(); });
+    squares.add_squares(my_part(values, bounds_, team_.rank(), team_.size()));
+    return total_;
+  }
+
+  void complete() override {
+    send([&] { exchange_.all_gather(span_of(host_), bounds_)->wait(); });
+    if (!host_.is_same(total_)) total_.copy_(host_);
+  }
+
+  comm::Exchange& exchange_;
+  at::Tensor gradient_;
+  std::vector<std::size_t> bounds_;
+  int n_present_;
+  ChunkTree tree_;
+  at::Tensor total_;  ///< gradient_, or the tree's
+  at::Tensor host_;
+};
+
+class ShardedGradient final : public BatchGradient {
+ public:
+  ShardedGradient(const comm::Communicator& team, int degree, comm::Exchange* across,
+                  std::int64_t n_chunks, shard::ShardedParameters& parameters, Order order)
+      : BatchGradient(team, order),
+        parameters_(parameters),
+        across_(across),
+        n_groups_(team.size() / degree),
+        group_(team.rank() / degree),
+        n_groups_present_(ranks_present(n_chunks, n_groups_)),
+        bounds_(
+            comm::equal_bounds(static_cast<std::size_t>(parameters.values().numel()), n_groups_)) {
+    const ChunkRange groups = chunks_of_rank(n_chunks, group_, n_groups_);
+    for (std::int64_t first = groups.first; first < groups.last; first += degree) {
+      const std::int64_t chunk = first + team.rank() % degree;
+      const auto n_present = static_cast<int>(std::min<std::int64_t>(degree, groups.last - first));
+      // A rank without a chunk makes the first one's passes.
+      turns_.push_back({chunk < groups.last ? chunk : first, chunk < groups.last, n_present});
+    }
+  }
+
+  void begin_chunk(const Turn& turn) override { parameters_.begin_backward(turn.n_present); }
+
+ private:
+  void add_chunk(const Turn& /*turn*/) override { tree_.add(parameters_.finish_backward()); }
+
+  at::Tensor reduce(ExactSum& squares) override {
+    // A group without a chunk has nothing: any buffer of the right length takes the sum.
+    total_ = turns_.empty() ? at::empty_like(parameters_.values()) : tree_.finish();
+    host_ = total_.cpu();
+    std::span<float> values = span_of(host_);
+    if (across_ == nullptr) {
+      squares.add_squares(values);
+      return total_;
+    }
+    send([&] { across_->reduce_scatter(values, bounds_, n_groups_present_, order_)->wait(); });
+    squares.add_squares(my_part(values, bounds_, group_, n_groups_));
+    return total_;
+  }
+
+  void complete() override {
+    if (across_ == nullptr) return;
+    send([&] { across_->all_gather(span_of(host_), bounds_)->wait(); });
+    if (!host_.is_same(total_)) total_.copy_(host_);
+  }
+
+  shard::ShardedParameters& parameters_;
+  comm::Exchange* across_;
+  int n_groups_;
+  int group_;
+  int n_groups_present_;
+  std::vector<std::size_t> bounds_;
+  ChunkTree tree_;
+  at::Tensor total_;
+  at::Tensor host_;
+};
+
+}  // namespace
+
+std::unique_ptr<BatchGradient> replicated_gradient(const comm::Communicator& team,
+                                                   comm::Exchange& exchange, std::int64_t n_chunks,
+                                                   at::Tensor gradient, Order order) {
+  return std::make_unique<ReplicatedGradient>(team, exchange, n_chunks, std::move(gradient), order);
+}
+
+std::unique_ptr<BatchGradient> sharded_gradient(const comm::Communicator& team, int degree,
+                                                comm::Exchange* across, std::int64_t n_chunks,
+                                                shard::ShardedParameters& parameters, Order order) {
+  return std::make_unique<ShardedGradient>(team, degree, across, n_chunks, parameters, order);
 }
 
 }  // namespace pg::train

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <numeric>
 #include <span>
 #include <tuple>
 #include <vector>
@@ -86,17 +87,26 @@ void note_event(record::TrialRecord& record, std::int64_t step, record::EventKin
 }
 
 /// Neighbouring tensors that weight decay treats alike are updated together.
-std::vector<Trainer::DecayRun> decay_runs(const std::vector<model::ParameterSpec>& specs,
+std::vector<Trainer::DecayRun> decay_runs(const model::Parameters& parameters,
                                           const std::string& decays) {
+  std::vector<std::size_t> order(parameters.specs().size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  const auto& slices = parameters.slices();
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return slices[a].offset < slices[b].offset;
+  });
   std::vector<Trainer::DecayRun> runs;
-  std::int64_t offset = 0;
-  for (const model::ParameterSpec& spec : specs) {
+  for (const std::size_t i : order) {
+    const model::ParameterSpec& spec = parameters.specs()[i];
     const bool here = spec.decays && (decays == "all" || spec.shape.size() >= 2);
-    if (runs.empty() || runs.back().decays != here) runs.push_back({offset, 0, here});
-    runs.back().length += spec.n_elements();
-    offset += spec.n_elements();
+    if (runs.empty() || runs.back().decays != here) runs.push_back({slices[i].offset, 0, here});
+    runs.back().length += slices[i].count;
   }
   return runs;
+}
+
+comm::Exchange::Order order_of(const config::Settings& s) {
+  return s.train.reproducible == "fast" ? comm::Exchange::Order::any : comm::Exchange::Order::tree;
 }
 
 }  // namespace
@@ -106,25 +116,24 @@ void use_one_thread() {
 }
 
 Trainer::Trainer(const config::Settings& s, const data::Corpus& corpus,
-                 const comm::Communicator& team, at::Device device)
+                 const comm::Communicator& team, const Placement& placement)
     : settings_(s),
       corpus_(long_enough(corpus, s)),
       team_(team),
       objective_(objective_of(s)),
       model_(network_of(s, corpus.vocabulary())),
       alpha_policy_(s.gate, model_.n_blocks(), s.train.steps, s.schedule.warmup_steps),
-      parameters_(model_.parameter_specs(), s.train.seed, at::kFloat, device),
-      decay_runs_(decay_runs(parameters_.specs(), s.optimizer.decays)),
+      placed_(team, placement, model_, s.train.seed, chunks_in_batch(s), order_of(s)),
+      parameters_(placed_.parameters()),
+      decay_runs_(decay_runs(parameters_, s.optimizer.decays)),
       moment1_(at::zeros_like(parameters_.values())),
       moment2_(at::zeros_like(parameters_.values())),
       sampler_(static_cast<std::int64_t>(corpus.train.size()), s.data.sequence_length,
                s.train.seed),
       reader_(corpus.train, corpus.vocabulary(), objective_, data::Objective::Split::train,
-              s.data.sequence_length, device),
-      validation_(s, objective_, corpus, team, device),
-      batch_gradient_(
-          team, chunks_in_batch(s), parameters_.gradients(),
-          s.train.reproducible == "fast" ? BatchGradient::Order::any : BatchGradient::Order::tree),
+              s.data.sequence_length, placement.device),
+      validation_(s, objective_, corpus, team, placement.device),
+      batch_gradient_(placed_.gradient()),
       loss_scale_(s.train.precision == "float16" ? 65536 : 1) {}
 
 bool Trainer::run(const Observer& observer, record::TrialRecord& record, checkpoint::Store* store) {
@@ -213,20 +222,20 @@ model::Example Trainer::read_chunk(std::int64_t step, std::int64_t chunk) {
 
 void Trainer::compute_chunks(std::int64_t step, const Observer& observer) {
   const std::int64_t chunk = settings_.train.chunk;
-  const ChunkRange mine = batch_gradient_.my_chunks();
   model::PassOptions options = pass_options(step);
   options.label_smoothing = settings_.train.label_smoothing;
-  if (mine.first == mine.last) tick(step, observer);
-  for (std::int64_t i = mine.first; i < mine.last; ++i) {
+  if (batch_gradient_.turns().empty()) tick(step, observer);
+  for (const BatchGradient::Turn& turn : batch_gradient_.turns()) {
     {
       const Stopwatch watch(chunk_seconds_);
-      const model::Example example = read_chunk(step, i);
-      batch_gradient_.begin_chunk();
-      options.dropout = model::DropoutKey{settings_.train.seed, step, i * chunk};
+      const model::Example example = read_chunk(step, turn.chunk);
+      batch_gradient_.begin_chunk(turn);
+      options.dropout = model::DropoutKey{settings_.train.seed, step, turn.chunk * chunk};
       const at::Tensor loss_sum = model_.loss_sum(parameters_, example, options);
       (loss_scale_ == 1 ? loss_sum : loss_sum * loss_scale_).backward();
-      batch_gradient_.end_chunk(loss_sum.item<double>());
+      batch_gradient_.end_chunk(turn, loss_sum.item<double>());
     }
+    if (!turn.counts) continue;
     ++n_chunks_;
     tokens_ += static_cast<std::int64_t>(positions_.size()) * objective_.n_targets();
     tick(step, observer);
@@ -269,6 +278,7 @@ Trainer::Outcome Trainer::update(std::int64_t step, const BatchGradient::Sum& su
     ops::adamw_step(values, moment1, moment2, part(sum.gradient), scale, step + 1,
                     {lr, o.beta1, o.beta2, o.eps, run.decays ? o.weight_decay : 0});
   }
+  parameters_.values_changed();
   alpha_policy_.observe(step, loss, grad_norm);
   ++n_updates_;
   record.summary.steps = step + 1;
@@ -280,7 +290,9 @@ Trainer::Outcome Trainer::update(std::int64_t step, const BatchGradient::Sum& su
 }
 
 model::PassOptions Trainer::pass_options(std::int64_t step) const {
-  return options_at(settings_, alpha_policy_, step);
+  model::PassOptions options = options_at(settings_, alpha_policy_, step);
+  options.units = placed_.units();
+  return options;
 }
 
 /// Dynamic loss scaling (Micikevicius et al., "Mixed precision training", 2018): the scale is a
@@ -335,7 +347,8 @@ bool Trainer::validate(std::int64_t step, const Observer& observer, record::Tria
   if (!validate_after(step, settings_)) return true;
   // The step after which this is has had the alphas of step - 1; the last has no next.
   const model::PassOptions options = pass_options(step - 1);
-  const double loss = validation_.loss(model_, parameters_, options, [&] { tick(step, observer); });
+  const double loss = validation_.loss(model_, parameters_, options, placed_.is_sharded(),
+                                       [&] { tick(step, observer); });
   if (!std::isfinite(loss)) {
     record.summary.status = record::TrialStatus::diverged;
     record.summary.reason = fmt::format("non-finite validation loss at step {}", step);
@@ -357,14 +370,12 @@ void Trainer::log_alphas(const model::PassOptions& options, record::TrialRecord&
 
 std::vector<TensorHash> Trainer::hashes() const {
   std::vector<TensorHash> hashes;
-  std::int64_t offset = 0;
-  for (const model::ParameterSpec& spec : parameters_.specs()) {
-    const std::int64_t n = spec.n_elements();
+  for (std::size_t i = 0; i < parameters_.specs().size(); ++i) {
     const auto hash = [&](const at::Tensor& flat) {
-      return model::tensor_hash(flat.narrow(0, offset, n));
+      return model::tensor_hash(parameters_.whole(i, flat));
     };
-    hashes.push_back({spec.name, hash(parameters_.values()), hash(moment1_), hash(moment2_)});
-    offset += n;
+    hashes.push_back(
+        {parameters_.specs()[i].name, hash(parameters_.values()), hash(moment1_), hash(moment2_)});
   }
   return hashes;
 }

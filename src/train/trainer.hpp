@@ -21,6 +21,7 @@
 #include "train/batch_gradient.hpp"
 #include "train/chunk_reader.hpp"
 #include "train/derived.hpp"
+#include "train/placed_model.hpp"
 #include "train/validation.hpp"
 
 namespace pg::train {
@@ -59,14 +60,13 @@ struct TensorHash {
   std::string moment2;
 };
 
-/// One trial on a team of ranks. Every rank of the team holds the whole model and optimizer state
-/// and calls the same methods at the same time.
+/// One trial on a team of ranks, which call the same methods at the same time.
 class Trainer {
  public:
   /// Corpus and team must outlive the trainer. Throws InvalidInput (data) when the corpus is
   /// shorter than a sequence; sends nothing.
   Trainer(const config::Settings& settings, const data::Corpus& corpus,
-          const comm::Communicator& team, at::Device device = at::kCPU);
+          const comm::Communicator& team, const Placement& placement = {});
 
   /// Trains to the last step, from the newest good generation of `store` or from the first step;
   /// once. Collective over the team. The record, the same on every rank and the same whether the
@@ -78,10 +78,10 @@ class Trainer {
            checkpoint::Store* store = nullptr);
 
   [[nodiscard]] const Timing& timing() const { return timing_; }
-  /// Of every parameter, in the order of the model.
+  /// Of every parameter, in the order of the model. Collective over the team.
   [[nodiscard]] std::vector<TensorHash> hashes() const;
 
-  /// A part of the flat buffer that weight decay acts on, or does not.
+  /// A part of the flat buffers that weight decay acts on, or does not.
   struct DecayRun {
     std::int64_t offset;
     std::int64_t length;
@@ -116,14 +116,15 @@ class Trainer {
   data::Objective objective_;
   model::Network model_;
   model::AlphaPolicy alpha_policy_;
-  model::ParameterSet parameters_;
+  PlacedModel placed_;
+  model::Parameters& parameters_;
   std::vector<DecayRun> decay_runs_;
   at::Tensor moment1_;
   at::Tensor moment2_;
   data::Sampler sampler_;
   ChunkReader reader_;
   Validation validation_;
-  BatchGradient batch_gradient_;
+  BatchGradient& batch_gradient_;
 
   bool wants_stop_ = false;
   std::int64_t tokens_ = 0;  ///< by this rank in this launch

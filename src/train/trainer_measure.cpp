@@ -33,19 +33,20 @@ void add_row(const at::Tensor& coordinates, bool is_noise, std::vector<double>& 
 }  // namespace
 
 /// `gradient` is the sum over the batch, whose memory the parameters' gradients may share: it is
-/// put back.
+/// put back. Where every rank holds all parameters only.
 void Trainer::add_tails(std::int64_t step, at::Tensor& gradient, record::TrialRecord& record) {
   const at::Tensor batch = gradient.clone();
   model::PassOptions options = pass_options(step);
   options.label_smoothing = settings_.train.label_smoothing;
   options.dropout = model::DropoutKey{settings_.train.seed, step, 0};
-  parameters_.gradients().zero_();
+  at::Tensor mine = placed_.whole_gradient();
+  mine.zero_();
   // Every rank computes the first chunk again, so that all have the same row.
   const at::Tensor loss = model_.loss_sum(parameters_, read_chunk(step, 0), options) * loss_scale_;
   loss.backward();
   const double ratio = static_cast<double>(settings_.train.batch) /
                        static_cast<double>(std::min(settings_.train.batch, settings_.train.chunk));
-  const at::Tensor noise = parameters_.gradients() * ratio - batch;
+  const at::Tensor noise = mine * ratio - batch;
   gradient.copy_(batch);
   record.tails_step.push_back(step + 1);
   add_row(batch, false, record.gradient_tails);

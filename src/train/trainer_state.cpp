@@ -76,28 +76,29 @@ void Trainer::save(checkpoint::Store& store, const record::TrialRecord& record) 
                       {"loss_scale", static_cast<std::int64_t>(loss_scale_)},
                       {"n_good_steps", n_good_steps_},
                       {"elapsed_ms", std::llround(1e3 * seconds())}};
-  std::vector<std::span<const std::byte>> data;
+  std::vector<checkpoint::Share> data;
   // On the CPU these are the tensors themselves; the store copies its share before it returns.
   const at::Tensor values = parameters_.values().cpu();
   const at::Tensor moment1 = moment1_.cpu();
   const at::Tensor moment2 = moment2_.cpu();
   for (const auto& [prefix, flat] : {std::pair(kParameters, &values), std::pair(kMoment1, &moment1),
                                      std::pair(kMoment2, &moment2)}) {
-    std::int64_t offset = 0;
-    for (const model::ParameterSpec& spec : parameters_.specs()) {
+    for (std::size_t i = 0; i < parameters_.specs().size(); ++i) {
+      const model::ParameterSpec& spec = parameters_.specs()[i];
+      const model::Slice& slice = parameters_.slices()[i];
       content.arrays.push_back({prefix + spec.name, Type::float32, spec.shape});
-      data.push_back(bytes_of(flat->narrow(0, offset, spec.n_elements())));
-      offset += spec.n_elements();
+      data.push_back({slice.begin * checkpoint::size_of(Type::float32),
+                      bytes_of(flat->narrow(0, slice.offset, slice.count))});
     }
   }
   for_each_series(record, [&](const char* name, Type type, const auto& series) {
     content.arrays.push_back({name, type, {static_cast<std::int64_t>(series.size())}});
-    data.push_back(std::as_bytes(std::span(series)));
+    data.push_back({0, std::as_bytes(std::span(series))});
   });
   const std::vector<double> alpha_state = alpha_policy_.state();
   content.arrays.push_back(
       {kAlphaState, Type::float64, {static_cast<std::int64_t>(alpha_state.size())}});
-  data.push_back(std::as_bytes(std::span(alpha_state)));
+  data.push_back({0, std::as_bytes(std::span(alpha_state))});
   store.begin(content, data);
 }
 
@@ -126,8 +127,9 @@ void Trainer::restore(const checkpoint::Generation& generation, record::TrialRec
 
   const auto load = [&](const std::string& prefix, at::Tensor& flat) {
     at::Tensor host = flat.is_cpu() ? flat : at::empty_like(flat, at::kCPU);
-    std::int64_t offset = 0;
-    for (const model::ParameterSpec& spec : parameters_.specs()) {
+    for (std::size_t i = 0; i < parameters_.specs().size(); ++i) {
+      const model::ParameterSpec& spec = parameters_.specs()[i];
+      const model::Slice& slice = parameters_.slices()[i];
       const std::size_t array = content.index(prefix + spec.name);
       const checkpoint::ArraySpec& stored = content.arrays[array];
       if (stored.type != Type::float32 || stored.shape != spec.shape) {
@@ -136,15 +138,16 @@ void Trainer::restore(const checkpoint::Generation& generation, record::TrialRec
                                fmt::join(stored.shape, ", "), fmt::join(spec.shape, ", ")),
                    "the shapes of this model", "check which trial the file belongs to");
       }
-      const at::Tensor part = host.narrow(0, offset, spec.n_elements());
+      const at::Tensor part = host.narrow(0, slice.offset, slice.count);
       checkpoint::as_seen_by_the_others([&] {
-        generation.read(array, 0, {static_cast<std::byte*>(part.data_ptr()), part.nbytes()});
+        generation.read(array, slice.begin * checkpoint::size_of(Type::float32),
+                        {static_cast<std::byte*>(part.data_ptr()), part.nbytes()});
       });
-      offset += spec.n_elements();
     }
     if (!flat.is_cpu()) flat.copy_(host);
   };
   load(kParameters, parameters_.values());
+  parameters_.values_changed();
   load(kMoment1, moment1_);
   load(kMoment2, moment2_);
   for_each_series(record, [&](const char* name, Type, auto& series) {

@@ -35,25 +35,30 @@ model::Example Validation::first_chunk() const {
   return reader_.read(std::span(positions_).first(n), 0);
 }
 
-double Validation::loss(const model::Network& model, const model::ParameterSet& parameters,
-                        const model::PassOptions& options, const std::function<void()>& tick) {
+double Validation::loss(const model::Network& model, const model::Parameters& parameters,
+                        const model::PassOptions& options, bool together,
+                        const std::function<void()>& tick) {
   const at::NoGradGuard no_grad;
   const auto n = static_cast<std::int64_t>(positions_.size());
-  const std::int64_t first = n_chunks() * team_.rank() / team_.size();
-  const std::int64_t last = n_chunks() * (team_.rank() + 1) / team_.size();
+  const std::int64_t n_turns = (n_chunks() + team_.size() - 1) / team_.size();
   ExactSum sum;
-  for (std::int64_t i = first; i < last; ++i) {
+  for (std::int64_t turn = 0; turn < n_turns; ++turn) {
+    std::int64_t i = turn * team_.size() + team_.rank();
+    const bool counts = i < n_chunks();
+    if (!counts && !together) break;
+    if (!counts) i = 0;
     const auto count = static_cast<std::size_t>(std::min(chunk_, n - i * chunk_));
     const auto positions =
         std::span(positions_).subspan(static_cast<std::size_t>(i * chunk_), count);
     {
       const Stopwatch watch(seconds_);
       const model::Example example = reader_.read(positions, i * chunk_);
-      sum.add(model.loss_sum(parameters, example, options).item<double>());
+      const double loss = model.loss_sum(parameters, example, options).item<double>();
+      if (counts) sum.add(loss);
     }
+    ++n_chunks_done_;
     tick();
   }
-  n_chunks_done_ += last - first;
   auto words = sum.words();
   team_.all_reduce(words);
   return ExactSum::from_words(words).value() / static_cast<double>(n * n_targets_);

@@ -26,8 +26,10 @@ class Validation {
              const data::Corpus& corpus, const comm::Communicator& team, at::Device device);
 
   /// Nats per target, the same on every rank. Collective; `tick` is called after every chunk.
-  double loss(const model::Network& model, const model::ParameterSet& parameters,
-              const model::PassOptions& options, const std::function<void()>& tick);
+  /// `together`: every pass needs all ranks, so one without a chunk makes a pass that does not
+  /// count.
+  double loss(const model::Network& model, const model::Parameters& parameters,
+              const model::PassOptions& options, bool together, const std::function<void()>& tick);
 
   /// The same on every rank.
   [[nodiscard]] model::Example first_chunk() const;

@@ -44,7 +44,7 @@ start killed "${team[@]}"
 kill -KILL "$victim"
 ended 70 137
 says 'rank [01] of 2 on .* died without a word; it was in trial b0064_lr0.001_s42, step [0-9]+ of'
-says 'died .* (in|last collective:) (reduce_scatter_tree|all_reduce|all_gather_tree) #[0-9]+'
+says 'died .* (in|last collective:) (reduce_scatter_tree|all_reduce|all_gather) #[0-9]+'
 # The next start says it again, and then goes on.
 "${on[@]}" 2 "$pgmpi" --grid "$study" --run-dir "$work/killed" "${team[@]}" > "$work/log" 2>&1 &
 launcher=$!

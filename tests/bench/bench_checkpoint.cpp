@@ -78,7 +78,7 @@ int main(int argc, char** argv) {
     }));
     double stalled = 0;
     write_s.push_back(seconds_of([&] {
-      pg::checkpoint::Save save(generation, content, data, alone, buffer);
+      pg::checkpoint::Save save(generation, content, pg::checkpoint::whole(data), alone, buffer);
       stalled = save.stall_seconds();
       save.wait_written();
       save.commit({});

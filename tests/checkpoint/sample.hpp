@@ -59,7 +59,7 @@ inline Sample sample(std::int64_t step, bool large = true) {
 inline void save_sample(const Sample& s, const std::filesystem::path& path) {
   const auto alone = comm::Communicator::alone();
   checkpoint::CopyBuffer buffer;
-  checkpoint::Save save(path, s.content, s.data(), alone, buffer);
+  checkpoint::Save save(path, s.content, checkpoint::whole(s.data()), alone, buffer);
   save.wait_written();
   save.commit({});
   save.wait_committed();

@@ -56,7 +56,7 @@ struct Opened {
 
 void save(Store& store, std::int64_t step) {
   const auto s = pg::testing::sample(step);
-  store.begin(s.content, s.data());
+  store.begin(s.content, pg::checkpoint::whole(s.data()));
   store.finish();
 }
 
@@ -95,7 +95,7 @@ BOOST_AUTO_TEST_CASE(training_goes_on_while_it_is_written) {
   const SharedFolder folder;
   Opened o(folder / "t");
   auto s = pg::testing::sample(4);
-  o.store.begin(s.content, s.data());
+  o.store.begin(s.content, pg::checkpoint::whole(s.data()));
   for (auto& bytes : s.bytes) std::fill(bytes.begin(), bytes.end(), std::byte{0});  // goes on
   std::array<std::int64_t, 1> n_written{};
   while (n_written[0] != world().size()) {
@@ -181,7 +181,7 @@ BOOST_AUTO_TEST_CASE(what_cannot_be_written_leaves_the_older_one) {
     // Every write to it ends as on a full disk (tests/app/checkpoint.sh fills a real one).
     on_rank_0([&] { fs::create_symlink("/dev/full", folder / "t/step_000000020.h5.pending"); });
     const auto s = pg::testing::sample(20);
-    o.store.begin(s.content, s.data());
+    o.store.begin(s.content, pg::checkpoint::whole(s.data()));
     // Whoever cannot write says so; nobody waits for the others.
     const auto wait = [&] {
       while (!o.store.written()) std::this_thread::sleep_for(std::chrono::milliseconds(1));

@@ -16,11 +16,12 @@
 #include "base/text.hpp"
 #include "comm/board.hpp"
 #include "comm/communicator.hpp"
+#include "comm/exchange.hpp"
 #include "comm/session.hpp"
-#include "comm/tree_reduction.hpp"
 #include "support/support.hpp"
 
 using pg::comm::Board;
+using pg::comm::Exchange;
 
 namespace {
 
@@ -188,7 +189,7 @@ BOOST_AUTO_TEST_CASE(the_tree_over_ranks_gives_the_bits_of_the_tree_over_chunks)
   for (int size = 1; size <= pg::comm::Teams::largest(world().size()); size *= 2) {
     if ((world().rank() / size + 1) * size > world().size()) continue;
     const auto& team = teams.of_size(size);
-    pg::comm::TreeReduction reduction(team);
+    const auto exchange = pg::comm::make_mpi_exchange(team);
     for (const std::size_t n : {0U, 1U, 2U, 7U, 1000U, 4001U}) {
       for (const std::int64_t n_chunks : {1, 2, 3, 5, 8, 13}) {
         const auto leaves =
@@ -201,14 +202,16 @@ BOOST_AUTO_TEST_CASE(the_tree_over_ranks_gives_the_bits_of_the_tree_over_chunks)
         if (team.rank() < n_present) {
           values = tree_sum(first, std::min(first + width, n_chunks), n);
         }
-        const auto part = reduction.reduce_scatter(values, n_present);
+        const auto bounds = pg::comm::equal_bounds(n, size);
+        exchange->reduce_scatter(values, bounds, n_present, Exchange::Order::tree)->wait();
         const std::vector<float> expected = tree_sum(0, n_chunks, n);
         pg::ExactSum squares;
+        const auto part = static_cast<std::size_t>(pg::comm::owner_of_part(team.rank(), size));
         squares.add_squares(
-            std::span<const float>(values).subspan(part.first, part.last - part.first));
+            std::span<const float>(values).subspan(bounds[part], bounds[part + 1] - bounds[part]));
         auto words = squares.words();
         team.all_reduce(words);
-        reduction.all_gather(values);
+        exchange->all_gather(values, bounds)->wait();
         BOOST_TEST(same_bits(values, expected),
                    size << " ranks, " << n << " values, " << n_chunks << " chunks");
         pg::ExactSum whole;
@@ -222,15 +225,77 @@ BOOST_AUTO_TEST_CASE(the_tree_over_ranks_gives_the_bits_of_the_tree_over_chunks)
 
 BOOST_AUTO_TEST_CASE(the_sum_in_any_order_is_near_but_its_bits_are_not_promised) {
   std::vector<float> values = leaf(world().rank(), 1000);
-  world().all_reduce_any_order(values);
+  const pg::comm::Teams teams(world());
+  const int size = pg::comm::Teams::largest(world().size());
+  if (world().rank() >= size) return;
+  const auto exchange = pg::comm::make_mpi_exchange(teams.of_size(size));
+  const auto bounds = pg::comm::equal_bounds(values.size(), size);
+  exchange->reduce_scatter(values, bounds, size, Exchange::Order::any)->wait();
+  exchange->all_gather(values, bounds)->wait();
   std::vector<double> exact(1000, 0.0);
-  for (int rank = 0; rank < world().size(); ++rank) {
+  for (int rank = 0; rank < size; ++rank) {
     const auto other = leaf(rank, 1000);
     for (std::size_t i = 0; i < exact.size(); ++i) exact[i] += static_cast<double>(other[i]);
   }
   for (std::size_t i = 0; i < exact.size(); ++i) {
     BOOST_TEST(std::abs(static_cast<double>(values[i]) - exact[i]) < 2.0);
   }
+}
+
+BOOST_AUTO_TEST_CASE(several_collectives_with_uneven_parts_are_under_way_at_once) {
+  const pg::comm::Teams teams(world());
+  const int size = pg::comm::Teams::largest(world().size());
+  if (world().rank() >= size) return;
+  const auto exchange = pg::comm::make_mpi_exchange(teams.of_size(size));
+  const int part = pg::comm::owner_of_part(world().rank(), size);
+  // Part k has (k * 37) % 11 elements: some have none.
+  std::vector<std::size_t> bounds = {0};
+  for (int k = 0; k < size; ++k)
+    bounds.push_back(bounds.back() + static_cast<std::size_t>(k * 37 % 11));
+  const std::size_t n = bounds.back();
+  constexpr std::size_t kRounds = 5;
+  std::vector<std::vector<float>> gathered(kRounds);
+  std::vector<std::vector<float>> reduced(kRounds);
+  std::vector<std::unique_ptr<Exchange::Pending>> pending;
+  for (std::size_t round = 0; round < kRounds; ++round) {
+    const auto seed = static_cast<std::int64_t>(100 * round);
+    gathered[round].assign(n, 0);
+    const auto whole = leaf(seed + 99, n);
+    for (auto i = bounds[static_cast<std::size_t>(part)];
+         i < bounds[static_cast<std::size_t>(part) + 1]; ++i) {
+      gathered[round][i] = whole[i];
+    }
+    pending.push_back(exchange->all_gather(gathered[round], bounds));
+    reduced[round] = leaf(seed + world().rank(), n);
+    pending.push_back(
+        exchange->reduce_scatter(reduced[round], bounds, size, Exchange::Order::tree));
+    exchange->progress();
+  }
+  for (const auto& one : pending) one->wait();
+  for (std::size_t round = 0; round < kRounds; ++round) {
+    const auto seed = static_cast<std::int64_t>(100 * round);
+    BOOST_TEST(same_bits(gathered[round], leaf(seed + 99, n)));
+    const auto expected = tree_sum(seed, seed + size, n);
+    const auto mine = [&](const std::vector<float>& values) {
+      return std::vector<float>(
+          values.begin() + static_cast<std::ptrdiff_t>(bounds[static_cast<std::size_t>(part)]),
+          values.begin() + static_cast<std::ptrdiff_t>(bounds[static_cast<std::size_t>(part) + 1]));
+    };
+    BOOST_TEST(same_bits(mine(reduced[round]), mine(expected)));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(parts_belong_to_ranks_with_their_bits_in_reverse) {
+  for (int size = 1; size <= 32; size *= 2) {
+    std::set<int> owners;
+    for (int part = 0; part < size; ++part) {
+      const int owner = pg::comm::owner_of_part(part, size);
+      owners.insert(owner);
+      BOOST_TEST(pg::comm::owner_of_part(owner, size) == part);
+    }
+    BOOST_TEST(owners.size() == static_cast<std::size_t>(size));
+  }
+  BOOST_TEST(pg::comm::owner_of_part(1, 8) == 4);
 }
 
 BOOST_AUTO_TEST_CASE(a_lone_rank_among_many_tasks_is_told) {

@@ -1,0 +1,200 @@
+#include "shard/sharded_parameters.hpp"
+
+#include <algorithm>
+#include <span>
+#include <utility>
+
+#include "base/error.hpp"
+
+namespace pg::shard {
+namespace {
+
+std::span<float> span_of(const at::Tensor& flat) {
+  return {flat.data_ptr<float>(), static_cast<std::size_t>(flat.numel())};
+}
+
+}  // namespace
+
+struct ShardedParameters::Unit {
+  UnitLayout layout;
+  std::int64_t first;  ///< where this rank's shard begins in values()
+  std::int64_t count;
+  HollowTensor values;
+  HollowTensor gradients;
+  // Collectives under way, with their buffers.
+  std::unique_ptr<comm::Exchange::Pending> gathering = nullptr;
+  at::Tensor gather_wire = {};
+  std::unique_ptr<comm::Exchange::Pending> reducing = nullptr;
+  at::Tensor reduce_wire = {};
+};
+
+ShardedParameters::ShardedParameters(std::vector<model::ParameterSpec> specs,
+                                     const std::vector<std::size_t>& unit_of, std::uint64_t seed,
+                                     const Group& group, const config::ShardSettings& settings,
+                                     at::Device device)
+    : Parameters(std::move(specs)),
+      group_(group),
+      part_(static_cast<std::size_t>(comm::owner_of_part(group.rank, group.degree))),
+      settings_(settings),
+      pool_(device) {
+  require(unit_of.size() == specs_.size(), "a unit for every parameter");
+  const at::TensorOptions options = at::TensorOptions(at::kFloat).device(device);
+  slices_.resize(specs_.size());
+  leaves_.resize(specs_.size());
+  std::int64_t offset = 0;
+  const std::size_t n_units = *std::max_element(unit_of.begin(), unit_of.end()) + 1;
+  for (std::size_t u = 0; u < n_units; ++u) {
+    std::vector<std::size_t> members;
+    for (std::size_t i = 0; i < specs_.size(); ++i) {
+      if (unit_of[i] == u) members.push_back(i);
+    }
+    UnitLayout layout(specs_, members, group.degree);
+    const std::int64_t n = layout.n_elements();
+    const std::int64_t first = offset;
+    HollowTensor values(n, options);
+    HollowTensor gradients(n, options);
+    for (std::size_t m = 0; m < members.size(); ++m) {
+      const std::size_t i = members[m];
+      const auto view = [&](const at::Tensor& flat) {
+        return flat.narrow(0, layout.offsets()[m], specs_[i].n_elements()).view(specs_[i].shape);
+      };
+      leaves_[i] = view(values.flat()).detach();
+      leaves_[i].set_requires_grad(true);
+      leaves_[i].mutable_grad() = view(gradients.flat());  // autograd adds in place
+      const Rows rows = rows_of(specs_[i], group.rank, group.degree);
+      slices_[i] = {rows.begin, rows.count, offset};
+      offset += rows.count;
+    }
+    units_.push_back(
+        {std::move(layout), first, offset - first, std::move(values), std::move(gradients)});
+  }
+  make_values(seed, options);
+  gradient_ = at::empty_like(values_);
+}
+
+ShardedParameters::~ShardedParameters() = default;
+
+void ShardedParameters::start_gather(Unit& unit) {
+  if (unit.values.is_there() || unit.gathering) return;
+  unit.gather_wire = pool_.take(unit.layout.n_elements());
+  const auto mine = static_cast<std::int64_t>(unit.layout.bounds()[part_]);
+  unit.gather_wire.narrow(0, mine, unit.count).copy_(values_.narrow(0, unit.first, unit.count));
+  unit.gathering = group_.exchange.all_gather(span_of(unit.gather_wire), unit.layout.bounds());
+}
+
+void ShardedParameters::gather(Unit& unit) {
+  if (unit.values.is_there()) return;
+  start_gather(unit);
+  std::exchange(unit.gathering, nullptr)->wait();
+  unit.values.fill_from(pool_);
+  for (const UnitLayout::Piece& piece : unit.layout.pieces()) {
+    unit.values.writable(piece.full, piece.count)
+        .copy_(unit.gather_wire.narrow(0, piece.wire, piece.count));
+  }
+  pool_.give_back(std::exchange(unit.gather_wire, at::Tensor()));
+}
+
+void ShardedParameters::release(Unit& unit) {
+  if (unit.gathering) {
+    std::exchange(unit.gathering, nullptr)->wait();
+    pool_.give_back(std::exchange(unit.gather_wire, at::Tensor()));
+  }
+  if (unit.values.is_there()) unit.values.return_to(pool_);
+}
+
+void ShardedParameters::make_gradients(Unit& unit) {
+  if (unit.gradients.is_there()) return;
+  unit.gradients.fill_from(pool_);
+  unit.gradients.writable(0, unit.layout.n_elements()).zero_();
+}
+
+void ShardedParameters::start_reduction(Unit& unit) {
+  unit.reduce_wire = pool_.take(unit.layout.n_elements());
+  for (const UnitLayout::Piece& piece : unit.layout.pieces()) {
+    unit.reduce_wire.narrow(0, piece.wire, piece.count)
+        .copy_(unit.gradients.writable(piece.full, piece.count));
+  }
+  unit.gradients.return_to(pool_);
+  unit.reducing = group_.exchange.reduce_scatter(span_of(unit.reduce_wire), unit.layout.bounds(),
+                                                 n_present_, group_.order);
+  if (settings_.prefetch == 0) finish_reduction(unit);
+}
+
+void ShardedParameters::finish_reduction(Unit& unit) {
+  if (!unit.reducing) return;
+  std::exchange(unit.reducing, nullptr)->wait();
+  const auto mine = static_cast<std::int64_t>(unit.layout.bounds()[part_]);
+  gradient_.narrow(0, unit.first, unit.count).copy_(unit.reduce_wire.narrow(0, mine, unit.count));
+  pool_.give_back(std::exchange(unit.reduce_wire, at::Tensor()));
+}
+
+void ShardedParameters::before_forward(std::size_t unit) {
+  group_.exchange.progress();
+  gather(units_[unit]);
+  const auto last =
+      std::min(unit + static_cast<std::size_t>(settings_.prefetch), units_.size() - 1);
+  for (std::size_t next = unit + 1; next <= last; ++next) start_gather(units_[next]);
+}
+
+void ShardedParameters::after_forward(std::size_t unit) {
+  group_.exchange.progress();
+  // The backward pass begins with the last unit, at once.
+  if (settings_.reshard_after_forward && unit + 1 < units_.size()) release(units_[unit]);
+}
+
+/// When the backward pass comes to a unit it has left all that come after it: nodes run in the
+/// reverse order of their making as soon as they can, and whatever a later unit made was made
+/// later.
+void ShardedParameters::finish_units_after(std::size_t unit) {
+  const auto in_flight = static_cast<std::size_t>(std::max<std::int64_t>(1, settings_.prefetch));
+  for (std::size_t u = units_.size() - 1; u > unit; --u) {
+    if (!units_[u].gradients.is_there()) continue;
+    if (settings_.reshard_after_forward) release(units_[u]);
+    start_reduction(units_[u]);
+    for (std::size_t older = u + in_flight; older < units_.size(); ++older) {
+      finish_reduction(units_[older]);
+    }
+  }
+}
+
+void ShardedParameters::before_backward(std::size_t unit) {
+  group_.exchange.progress();
+  make_gradients(units_[0]);  // the embedding may be the head's matrix
+  finish_units_after(unit);
+  gather(units_[unit]);
+  make_gradients(units_[unit]);
+  for (std::int64_t k = 1; k <= settings_.prefetch && static_cast<std::size_t>(k) < unit; ++k) {
+    start_gather(units_[unit - static_cast<std::size_t>(k)]);
+  }
+}
+
+void ShardedParameters::begin_backward(int n_present) {
+  n_present_ = n_present;
+}
+
+const at::Tensor& ShardedParameters::finish_backward() {
+  finish_units_after(0);
+  start_reduction(units_[0]);
+  for (std::size_t u = units_.size(); u-- > 0;) finish_reduction(units_[u]);
+  return gradient_;
+}
+
+void ShardedParameters::values_changed() {
+  for (Unit& unit : units_) release(unit);
+}
+
+at::Tensor ShardedParameters::whole(std::size_t i, const at::Tensor& flat) const {
+  const UnitLayout layout(specs_, {i}, group_.degree);
+  const at::Tensor wire = at::empty({layout.n_elements()}, flat.options());
+  const model::Slice& slice = slices_[i];
+  wire.narrow(0, static_cast<std::int64_t>(layout.bounds()[part_]), slice.count)
+      .copy_(flat.narrow(0, slice.offset, slice.count));
+  group_.exchange.all_gather(span_of(wire), layout.bounds())->wait();
+  at::Tensor full = at::empty_like(wire);
+  for (const UnitLayout::Piece& piece : layout.pieces()) {
+    full.narrow(0, piece.full, piece.count).copy_(wire.narrow(0, piece.wire, piece.count));
+  }
+  return full.view(specs_[i].shape);
+}
+
+}  // namespace pg::shard
