@@ -91,6 +91,43 @@ BOOST_AUTO_TEST_CASE(a_team_writes_what_one_rank_writes) {
   });
 }
 
+BOOST_AUTO_TEST_CASE(ranks_that_have_a_part_each_write_what_one_rank_writes) {
+  const SharedFolder folder;
+  auto s = pg::testing::sample(9);
+  // Rows as shards have them: blocks that begin in one part and end in another, or in the one after
+  // that; parts of many blocks, and of none. The log is everywhere.
+  s.add("values/wide", pg::checkpoint::Type::float32, {5, pg::checkpoint::kBlockBytes / 3});
+  s.add("values/narrow", pg::checkpoint::Type::float32, {23, 3});
+  s.add("values/one_row", pg::checkpoint::Type::float32, {1, 70001});
+  const auto whole = s.data();
+  for (const int n_parts : {1, 2, world().size()}) {
+    if (n_parts > world().size()) continue;
+    std::vector<pg::checkpoint::Share> mine;
+    for (std::size_t i = 0; i < whole.size(); ++i) {
+      const auto& array = s.content.arrays[i];
+      const bool is_cut = !array.name.starts_with("log/");
+      const std::int64_t rows = is_cut && !array.shape.empty() ? array.shape[0] : 1;
+      const std::int64_t width = array.n_bytes() / std::max<std::int64_t>(1, rows);
+      const std::int64_t n = is_cut ? n_parts : 1;
+      const std::int64_t each = (rows + n - 1) / n;
+      const std::int64_t part = is_cut ? world().rank() % n_parts : 0;
+      const std::int64_t first = std::min(part * each, rows) * width;
+      const std::int64_t last = std::min((part + 1) * each, rows) * width;
+      mine.push_back({first, whole[i].subspan(static_cast<std::size_t>(first),
+                                              static_cast<std::size_t>(last - first))});
+    }
+    Opened team(folder / std::to_string(n_parts));
+    team.store.begin(s.content, mine);
+    team.store.finish();
+    world().wait_for_all([] {});
+    on_rank_0([&] {
+      pg::testing::save_sample(s, folder / "alone.h5");
+      const auto file = folder / (std::to_string(n_parts) + "/" + pg::checkpoint::file_name(9));
+      BOOST_TEST((pg::read_file(folder / "alone.h5") == pg::read_file(file)), n_parts << " parts");
+    });
+  }
+}
+
 BOOST_AUTO_TEST_CASE(training_goes_on_while_it_is_written) {
   const SharedFolder folder;
   Opened o(folder / "t");

@@ -295,6 +295,17 @@ BOOST_AUTO_TEST_CASE(architectures_refuse_what_they_do_not_have) {
                       "logit is infinite"));
 }
 
+BOOST_AUTO_TEST_CASE(how_trials_are_shared_out_is_checked_and_is_not_part_of_a_study) {
+  const auto complaint = [](const std::string& text) { return StudyFile(text).complaint(); };
+  BOOST_TEST(mentions(complaint("shard: {degree: 6}\n"), "expected a power of two"));
+  BOOST_TEST(mentions(complaint("shard: {reshard_after_forward: false}\n"),
+                      "no effect with shard.degree = 1"));
+  BOOST_TEST(mentions(complaint("shard: {degree: 0}\nmeasure: {gradient_tails: 10}\n"),
+                      "expected shard.degree: 1"));
+  const auto shared = StudyFile("shard: {degree: 4, prefetch: 2}\n").load();
+  BOOST_TEST(pg::config::differences(shared, StudyFile("{}\n").load()).empty());
+}
+
 BOOST_AUTO_TEST_CASE(settings_without_effect_are_named) {
   const auto complaint = [](const std::string& text) { return StudyFile(text).complaint(); };
   BOOST_TEST(

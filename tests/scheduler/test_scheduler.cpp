@@ -120,6 +120,19 @@ BOOST_AUTO_TEST_CASE(few_trials) {
   BOOST_TEST(single.bars[0].size == 1);
 }
 
+BOOST_AUTO_TEST_CASE(a_trial_that_takes_a_team_gets_no_smaller_one) {
+  std::vector<Work> works = mixes::grid(4);
+  for (std::size_t i = 0; i < works.size(); i += 3) works[i].smallest_team = 4;
+  works[1].smallest_team = 8;  // of one or two chunks: wider than there are
+  for (const int n_ranks : {8, 13}) {
+    const Timeline timeline = simulate(make(n_ranks, works));
+    check_sound(timeline, works.size());
+    for (const Timeline::Bar& bar : timeline.bars) {
+      BOOST_TEST(bar.size >= works[bar.job].smallest_team);
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(wrong_predictions_cost_little) {
   for (const int n_ranks : {8, 16, 32}) {
     const std::vector<Work> works = mixes::grid(4);
