@@ -13,22 +13,31 @@ namespace pg::model {
 namespace {
 
 /// `values`: of the parameter, from its element `begin` on.
-void fill(at::Tensor values, const ParameterSpec& spec, std::int64_t begin, std::uint64_t seed) {
+void fill(const at::Tensor& values, const ParameterSpec& spec, std::int64_t begin,
+          std::uint64_t seed) {
   const random::Stream stream(seed, random::Purpose::initial_weight, random::name_hash(spec.name));
-  // Filled in double and rounded once, so that a float32 and a float64 model start alike.
-  at::Tensor filled = at::empty({values.numel()}, at::kDouble);
-  double* out = filled.data_ptr<double>();
-  for (std::int64_t i = 0; i < filled.numel(); ++i) {
-    const auto index = static_cast<std::uint64_t>(begin + i);
+  const auto value_at = [&](std::uint64_t index) -> double {
     switch (spec.init.kind) {
-      case Init::Kind::ones: out[i] = 1; break;
-      case Init::Kind::zeros: out[i] = 0; break;
-      case Init::Kind::constant: out[i] = spec.init.scale; break;
-      case Init::Kind::normal: out[i] = spec.init.scale * stream.normal(index); break;
-      case Init::Kind::uniform: out[i] = spec.init.scale * (2 * stream.uniform(index) - 1); break;
+      case Init::Kind::ones: return 1;
+      case Init::Kind::zeros: return 0;
+      case Init::Kind::constant: return spec.init.scale;
+      case Init::Kind::normal: return spec.init.scale * stream.normal(index);
+      case Init::Kind::uniform: return spec.init.scale * (2 * stream.uniform(index) - 1);
     }
+    return 0;
+  };
+  // Filled in double and rounded once, so that a float32 and a float64 model start alike; in pieces
+  // that take no memory to speak of.
+  constexpr std::int64_t kPiece = std::int64_t{1} << 16;
+  at::Tensor piece = at::empty({std::min(kPiece, values.numel())}, at::kDouble);
+  double* const out = piece.data_ptr<double>();
+  for (std::int64_t first = 0; first < values.numel(); first += kPiece) {
+    const std::int64_t count = std::min(kPiece, values.numel() - first);
+    for (std::int64_t i = 0; i < count; ++i) {
+      out[i] = value_at(static_cast<std::uint64_t>(begin + first + i));
+    }
+    values.narrow(0, first, count).copy_(piece.narrow(0, 0, count));
   }
-  values.copy_(filled);
 }
 
 }  // namespace

@@ -51,8 +51,8 @@ ShardedParameters::ShardedParameters(std::vector<model::ParameterSpec> specs,
     UnitLayout layout(specs_, members, group.degree);
     const std::int64_t n = layout.n_elements();
     const std::int64_t first = offset;
-    HollowTensor values(n, options);
-    HollowTensor gradients(n, options);
+    HollowTensor values(n, device);
+    HollowTensor gradients(n, device);
     for (std::size_t m = 0; m < members.size(); ++m) {
       const std::size_t i = members[m];
       const auto view = [&](const at::Tensor& flat) {

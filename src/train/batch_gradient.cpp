@@ -160,11 +160,15 @@ class ShardedGradient final : public BatchGradient {
   void begin_chunk(const Turn& turn) override { parameters_.begin_backward(turn.n_present); }
 
  private:
-  void add_chunk(const Turn& /*turn*/) override { tree_.add(parameters_.finish_backward()); }
+  void add_chunk(const Turn& /*turn*/) override {
+    total_ = parameters_.finish_backward();
+    if (turns_.size() > 1) tree_.add(total_);
+  }
 
   at::Tensor reduce(ExactSum& squares) override {
     // A group without a chunk has nothing: any buffer of the right length takes the sum.
-    total_ = turns_.empty() ? at::empty_like(parameters_.values()) : tree_.finish();
+    if (turns_.empty()) total_ = at::empty_like(parameters_.values());
+    if (turns_.size() > 1) total_ = tree_.finish();
     host_ = total_.cpu();
     std::span<float> values = span_of(host_);
     if (across_ == nullptr) {
