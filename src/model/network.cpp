@@ -85,6 +85,11 @@ Network::Network(const config::ModelSettings& model, const config::GateSettings&
   alphas_ = AlphaPolicy(gate, n_blocks(), 1, 0).at(0);
 }
 
+void Network::assign_unit(std::size_t unit) {
+  if (units_.size() <= unit) units_.resize(unit + 1);
+  for (; n_assigned_ < specs_.specs().size(); ++n_assigned_) units_[unit].push_back(n_assigned_);
+}
+
 Network::Block Network::make_block(const std::string& name, bool has_cross) {
   Block block;
   if (blueprint_.model.arch == "resnet_bk") {

@@ -33,9 +33,10 @@ class Network {
 
   /// The parameters in the order of the flat buffer.
   [[nodiscard]] std::vector<ParameterSpec> parameter_specs() const { return specs_.specs(); }
-  /// The unit of each: what a pass uses together, in the order in which it does. Unit 0 is what
-  /// stands outside the blocks, then each block, the encoder's first, then final norm and head.
-  [[nodiscard]] const std::vector<std::size_t>& units() const { return unit_of_; }
+  /// Units, by the places of their parameters in that list: what a pass uses together, in the order
+  /// in which it does. Unit 0 is what stands outside the blocks, then each block, the encoder's
+  /// first, then final norm and head, of which a network may have neither.
+  [[nodiscard]] const std::vector<std::vector<std::size_t>>& units() const { return units_; }
 
   /// (b, t, v), t at most the sequence length. `parameters` as made from parameter_specs(). The
   /// example's targets are not read. What a graph of it needs is kept alive by the graph, except
@@ -77,7 +78,7 @@ class Network {
     std::size_t layer;
   };
   /// The specs that were added since the last call belong to `unit`.
-  void assign_unit(std::size_t unit) { unit_of_.resize(specs_.specs().size(), unit); }
+  void assign_unit(std::size_t unit);
   Block make_block(const std::string& name, bool has_cross);
   [[nodiscard]] at::Tensor embedded(const Pass& pass, const at::Tensor& tokens_bt,
                                     std::uint64_t dropout_place) const;
@@ -95,7 +96,8 @@ class Network {
 
   Blueprint blueprint_;
   SpecList specs_;
-  std::vector<std::size_t> unit_of_;
+  std::vector<std::vector<std::size_t>> units_;
+  std::size_t n_assigned_ = 0;
   std::int64_t vocabulary_;
   std::size_t embedding_ = 0;
   std::optional<std::size_t> positions_;

@@ -29,25 +29,19 @@ struct ShardedParameters::Unit {
 };
 
 ShardedParameters::ShardedParameters(std::vector<model::ParameterSpec> specs,
-                                     const std::vector<std::size_t>& unit_of, std::uint64_t seed,
-                                     const Group& group, const config::ShardSettings& settings,
-                                     at::Device device)
+                                     const std::vector<std::vector<std::size_t>>& units,
+                                     std::uint64_t seed, const Group& group,
+                                     const config::ShardSettings& settings, at::Device device)
     : Parameters(std::move(specs)),
       group_(group),
       part_(static_cast<std::size_t>(comm::owner_of_part(group.rank, group.degree))),
       settings_(settings),
       pool_(device) {
-  require(unit_of.size() == specs_.size(), "a unit for every parameter");
   const at::TensorOptions options = at::TensorOptions(at::kFloat).device(device);
   slices_.resize(specs_.size());
   leaves_.resize(specs_.size());
   std::int64_t offset = 0;
-  const std::size_t n_units = *std::max_element(unit_of.begin(), unit_of.end()) + 1;
-  for (std::size_t u = 0; u < n_units; ++u) {
-    std::vector<std::size_t> members;
-    for (std::size_t i = 0; i < specs_.size(); ++i) {
-      if (unit_of[i] == u) members.push_back(i);
-    }
+  for (const std::vector<std::size_t>& members : units) {
     UnitLayout layout(specs_, members, group.degree);
     const std::int64_t n = layout.n_elements();
     const std::int64_t first = offset;

@@ -35,10 +35,11 @@ class ShardedParameters final : public model::Parameters, public model::UnitObse
     int degree = 1;
     comm::Exchange::Order order = comm::Exchange::Order::tree;
   };
-  /// `unit_of` (by parameter): Network::units(). The exchange must outlive this.
+  /// `units`: Network::units(). The exchange must outlive this.
   ShardedParameters(std::vector<model::ParameterSpec> specs,
-                    const std::vector<std::size_t>& unit_of, std::uint64_t seed, const Group& group,
-                    const config::ShardSettings& settings, at::Device device = at::kCPU);
+                    const std::vector<std::vector<std::size_t>>& units, std::uint64_t seed,
+                    const Group& group, const config::ShardSettings& settings,
+                    at::Device device = at::kCPU);
   ~ShardedParameters() override;
 
   /// Before a training pass, of which the first `n_present` ranks' gradients count.

@@ -113,6 +113,10 @@ std::vector<std::pair<std::string, Settings>> families() {
   t5.model.positions = "relative";
   t5.model.dropout = 0.1;
   t5.data.objective = "span_corruption";
+  auto& vaswani = add("vaswani");  // its last unit has no parameter
+  vaswani.model.arch = "vaswani";
+  vaswani.model.positions = "sinusoidal";
+  vaswani.data.objective = "prefix";
   auto& bk = add("resnet_bk");
   bk.model.arch = "resnet_bk";
   bk.model.positions = "learned";
