@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 
 #include "ops/gate_spec.hpp"
 
@@ -137,8 +138,9 @@ void adamw_step(at::Tensor& parameter, at::Tensor& moment1, at::Tensor& moment2,
 /// of instruction_set(): the best of five runs of a few milliseconds.
 double measure_peak_flops();
 
-/// The instruction set the fast paths run on here ("AVX3_ZEN4", "AVX2", ...): results are
-/// reproducible per instruction set, so it belongs into the provenance.
-const char* instruction_set();
+/// The instruction set the fast paths run on here ("AVX2", "AVX3_DL + AVX512_BF16", ...), the
+/// second part for products in bfloat16: results are reproducible per instruction set, so it
+/// belongs into the provenance.
+std::string instruction_set();
 
 }  // namespace pg::ops
