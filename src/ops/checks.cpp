@@ -192,6 +192,15 @@ void cross_entropy_sum(const at::Tensor& logits_nv, const at::Tensor& targets_n)
   targets(op, logits_nv, logits_nv.size(1), targets_n);
 }
 
+void linear_cross_entropy_sum(const at::Tensor& x_nd, const at::Tensor& w_vd,
+                              const std::optional<at::Tensor>& bias_v,
+                              const at::Tensor& targets_n) {
+  checks::linear(x_nd, w_vd, bias_v);
+  const char* op = "linear_cross_entropy_sum";
+  if (x_nd.dim() != 2) refuse(op, describe(x_nd), "x (n, d)");
+  targets(op, x_nd, w_vd.size(0), targets_n);
+}
+
 void flat(const char* op, const char* name, const at::Tensor& flat, std::int64_t length) {
   if (!flat.defined() || flat.dim() != 1 || flat.scalar_type() != at::kFloat ||
       !flat.is_contiguous() || (length != -1 && flat.size(0) != length)) {

@@ -124,6 +124,17 @@ at::Tensor resolvent(const at::Tensor& v_bt, bool causal,
 at::Tensor cross_entropy_sum(const at::Tensor& logits_nv, const at::Tensor& targets_n,
                              double smoothing = 0);
 
+/// cross_entropy_sum(linear(x, w, bias, precision), targets, smoothing) without ever holding the
+/// logits of more than a few million pairs of row and word: where there are more, rows are taken in
+/// pieces, whose size is a function of v alone. x (n, d), w (v, d), bias (v) or none, targets (n)
+/// int64 -> float64 scalar. The forward pass of several pieces computes their gradients too, for an
+/// incoming gradient of 1, and keeps dx, dw and dbias alone: the backward pass does not touch x and
+/// w, scales in place, and runs once. dw is the sum over the pieces in their order.
+at::Tensor linear_cross_entropy_sum(const at::Tensor& x_nd, const at::Tensor& w_vd,
+                                    const std::optional<at::Tensor>& bias_v,
+                                    const at::Tensor& targets_n, double smoothing = 0,
+                                    Precision precision = Precision::float32);
+
 struct AdamWSettings {
   double lr, beta1, beta2, eps, weight_decay;
 };
