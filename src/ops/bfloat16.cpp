@@ -9,8 +9,9 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <map>
+#include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "base/error.hpp"

@@ -2,8 +2,7 @@
 
 #include <algorithm>
 #include <optional>
-#include <string>
-#include <utility>
+#include <vector>
 
 #include "ops/autograd.hpp"
 #include "ops/bfloat16.hpp"
@@ -17,7 +16,9 @@
 // gradient. Neither ever exists whole here: the rows are taken in pieces, and the gradient of a
 // piece turns into what it adds to dx, dw and dbias before the next piece begins. That must happen
 // in the forward pass, which is where the logits are, with 1 in place of the gradient that is not
-// known yet; the backward pass multiplies. As in Liger kernels (Hsu et al., 2024).
+// known yet; the backward pass multiplies. As in Liger kernels (Hsu et al., 2024). So a factor that
+// scales the loss for float16 does not reach the gradient of the logits, which is rounded as it is:
+// numbers of up to 1, and those below 2^-25 are lost.
 
 namespace pg::ops {
 namespace {

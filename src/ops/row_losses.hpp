@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <utility>
+
 namespace pg::ops::fast {
 
 /// Cross entropy of rows of logits, and what its gradient needs beside them: contiguous float32 or
