@@ -206,19 +206,24 @@ at::Tensor Network::hidden(const Pass& pass, const Example& example) const {
                embedded(pass, example.inputs_bt, kEmbeddingDropout), memory_bud);
 }
 
-at::Tensor Network::head(const Pass& pass, at::Tensor x_btd) const {
+at::Tensor Network::features(const Pass& pass, at::Tensor x_btd) const {
   if (final_norm_) x_btd = (*final_norm_)(pass, x_btd);
-  if (blueprint_.output_scale != 1) x_btd = x_btd * blueprint_.output_scale;
-  const at::Tensor& weights = pass[head_ ? *head_ : embedding_];
-  const auto bias = head_bias_ ? std::optional(pass[*head_bias_]) : std::nullopt;
-  return ops::linear(x_btd, weights, bias, pass.options.precision);
+  return blueprint_.output_scale == 1 ? x_btd : x_btd * blueprint_.output_scale;
+}
+
+Network::Head Network::head(const Pass& pass) const {
+  return {pass[head_ ? *head_ : embedding_],
+          head_bias_ ? std::optional(pass[*head_bias_]) : std::nullopt};
 }
 
 at::Tensor Network::logits(const Parameters& parameters, const Example& example,
                            const PassOptions& options) const {
   const Pass pass{parameters, options, blueprint_.model.dropout};
   const at::Tensor x_btd = hidden(pass, example);
-  return in_unit(options.units, kFirstBlockUnit + n_blocks(), [&] { return head(pass, x_btd); });
+  return in_unit(options.units, kFirstBlockUnit + n_blocks(), [&] {
+    const auto [weights, bias] = head(pass);
+    return ops::linear(features(pass, x_btd), weights, bias, options.precision);
+  });
 }
 
 at::Tensor Network::logits(const Parameters& parameters, const at::Tensor& tokens_bt) const {
@@ -230,8 +235,10 @@ at::Tensor Network::loss_sum(const Parameters& parameters, const Example& exampl
   const Pass pass{parameters, options, blueprint_.model.dropout};
   const at::Tensor x_btd = hidden(pass, example);
   return in_unit(options.units, kFirstBlockUnit + n_blocks(), [&] {
-    return ops::cross_entropy_sum(head(pass, x_btd).view({-1, vocabulary_}),
-                                  example.targets_bt.reshape({-1}), options.label_smoothing);
+    const auto [weights, bias] = head(pass);
+    return ops::linear_cross_entropy_sum(features(pass, x_btd).flatten(0, 1), weights, bias,
+                                         example.targets_bt.reshape({-1}), options.label_smoothing,
+                                         options.precision);
   });
 }
 

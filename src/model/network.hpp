@@ -77,6 +77,10 @@ class Network {
     bool encoder;
     std::size_t layer;
   };
+  struct Head {
+    at::Tensor weights_vd;
+    std::optional<at::Tensor> bias_v;
+  };
   /// The specs that were added since the last call belong to `unit`.
   void assign_unit(std::size_t unit);
   Block make_block(const std::string& name, bool has_cross);
@@ -91,7 +95,9 @@ class Network {
                                  const at::Tensor& memory_bud) const;
   /// The residual stream that the head reads.
   [[nodiscard]] at::Tensor hidden(const Pass& pass, const Example& example) const;
-  [[nodiscard]] at::Tensor head(const Pass& pass, at::Tensor x_btd) const;
+  /// What the head multiplies.
+  [[nodiscard]] at::Tensor features(const Pass& pass, at::Tensor x_btd) const;
+  [[nodiscard]] Head head(const Pass& pass) const;
   [[nodiscard]] at::Tensor relative_bias(const Pass& pass, bool encoder, std::int64_t t) const;
 
   Blueprint blueprint_;

@@ -46,6 +46,22 @@ void dropout_site(const char* op, const DropoutSite& site, std::int64_t b, std::
   }
 }
 
+/// One target in [0, v) for each row.
+void targets(const char* op, const at::Tensor& rows, std::int64_t v, const at::Tensor& targets_n) {
+  if (!targets_n.defined() || targets_n.dim() != 1 || targets_n.scalar_type() != at::kLong ||
+      targets_n.device() != rows.device() || targets_n.size(0) != rows.size(0)) {
+    refuse(op, describe(rows) + " and " + describe(targets_n),
+           "rows (n, ...) and targets (n) of int64 on the same device");
+  }
+  if (targets_n.numel() == 0) return;
+  const auto least = targets_n.min().item<std::int64_t>();
+  const auto most = targets_n.max().item<std::int64_t>();
+  if (least < 0 || most >= v) {
+    refuse(op, fmt::format("targets from {} to {}", least, most),
+           fmt::format("targets in [0, {})", v));
+  }
+}
+
 }  // namespace
 
 void linear(const at::Tensor& x, const at::Tensor& w, const std::optional<at::Tensor>& bias) {
@@ -170,19 +186,19 @@ void resolvent(const at::Tensor& v_bt, bool causal, ResolventGradient gradient) 
 void cross_entropy_sum(const at::Tensor& logits_nv, const at::Tensor& targets_n) {
   const char* op = "cross_entropy_sum";
   same_kind(op, logits_nv, logits_nv);
-  if (logits_nv.dim() != 2 || !targets_n.defined() || targets_n.dim() != 1 ||
-      targets_n.scalar_type() != at::kLong || targets_n.device() != logits_nv.device() ||
-      targets_n.size(0) != logits_nv.size(0)) {
-    refuse(op, describe(logits_nv) + " and " + describe(targets_n),
-           "logits (n, v) and targets (n) of int64 on the same device");
+  if (logits_nv.dim() != 2) {
+    refuse(op, describe(logits_nv), "logits (n, v) and targets (n) of int64 on the same device");
   }
-  if (targets_n.numel() == 0) return;
-  const auto least = targets_n.min().item<std::int64_t>();
-  const auto most = targets_n.max().item<std::int64_t>();
-  if (least < 0 || most >= logits_nv.size(1)) {
-    refuse(op, fmt::format("targets from {} to {}", least, most),
-           fmt::format("targets in [0, {})", logits_nv.size(1)));
-  }
+  targets(op, logits_nv, logits_nv.size(1), targets_n);
+}
+
+void linear_cross_entropy_sum(const at::Tensor& x_nd, const at::Tensor& w_vd,
+                              const std::optional<at::Tensor>& bias_v,
+                              const at::Tensor& targets_n) {
+  checks::linear(x_nd, w_vd, bias_v);
+  const char* op = "linear_cross_entropy_sum";
+  if (x_nd.dim() != 2) refuse(op, describe(x_nd), "x (n, d)");
+  targets(op, x_nd, w_vd.size(0), targets_n);
 }
 
 void flat(const char* op, const char* name, const at::Tensor& flat, std::int64_t length) {

@@ -20,6 +20,8 @@ void gate(const at::Tensor& h);
 void gate(const at::Tensor& x, const at::Tensor& h);
 void resolvent(const at::Tensor& v_bt, bool causal, ResolventGradient gradient);
 void cross_entropy_sum(const at::Tensor& logits_nv, const at::Tensor& targets_n);
+void linear_cross_entropy_sum(const at::Tensor& x_nd, const at::Tensor& w_vd,
+                              const std::optional<at::Tensor>& bias_v, const at::Tensor& targets_n);
 /// A contiguous one-dimensional float32 tensor on the CPU, of length `length` if that is not -1.
 void flat(const char* op, const char* name, const at::Tensor& flat, std::int64_t length);
 

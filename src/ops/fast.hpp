@@ -1,5 +1,6 @@
 #pragma once
 
+#include "ops/bfloat16.hpp"
 #include "ops/ops.hpp"
 
 // The float32 paths for the CPU: one thread, no atomics, a fixed order of every sum, so that equal
@@ -13,7 +14,15 @@ inline bool applies(const at::Tensor& x) {
   return x.is_cpu() && x.scalar_type() == at::kFloat && x.layout() == at::kStrided;
 }
 
+/// True where products with the weights w (n_out, n_in) can be taken in bfloat16 itself.
+inline bool bfloat16_applies(const at::Tensor& w_oi) {
+  return applies(w_oi) && w_oi.size(1) > 0 && bfloat16_instructions() != nullptr;
+}
+
 at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const std::optional<at::Tensor>& bias);
+/// linear() in Precision::bfloat16, where bfloat16_applies().
+at::Tensor linear_bfloat16(const at::Tensor& x, const at::Tensor& w,
+                           const std::optional<at::Tensor>& bias);
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& scale, double eps);
 at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& scale, const at::Tensor& bias,
                       double eps);
@@ -23,6 +32,7 @@ at::Tensor attention(const at::Tensor& qkv_bt3d, std::int64_t n_heads, bool caus
 at::Tensor gate(const at::Tensor& h, const GateSpec& spec);
 at::Tensor gate(const at::Tensor& x, const at::Tensor& h, const GateSpec& spec);
 at::Tensor resolvent(const at::Tensor& v_bt, bool causal, ResolventGradient gradient);
-at::Tensor cross_entropy_sum(const at::Tensor& logits_nv, const at::Tensor& targets_n);
+at::Tensor cross_entropy_sum(const at::Tensor& logits_nv, const at::Tensor& targets_n,
+                             double smoothing);
 
 }  // namespace pg::ops::fast

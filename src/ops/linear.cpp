@@ -9,14 +9,15 @@
 #include <vector>
 
 #include "ops/autograd.hpp"
+#include "ops/bfloat16.hpp"
 #include "ops/fast.hpp"
-#include "ops/sgemm.hpp"
+#include "ops/rows.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace pg::ops::HWY_NAMESPACE {
 
 /// Adds the row (width) to each of n rows.
-void add_to_rows(const float* row, std::int64_t n, std::int64_t width, float* rows) {
+void add_row(const float* row, std::int64_t n, std::int64_t width, float* rows) {
   for (std::int64_t i = 0; i < n; ++i, rows += width) {
     for_each_vector(width, [&](std::int64_t j, std::int64_t count) HWY_ATTR {
       store(hn::Add(load(rows + j, count), load(row + j, count)), rows + j, count);
@@ -38,28 +39,19 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace pg::ops::fast {
-namespace {
 
-HWY_EXPORT(add_to_rows);
+HWY_EXPORT(add_row);
 HWY_EXPORT(add_rows);
 
-/// oneDNN takes other kernels, which round differently, for few rows and for what is left over from
-/// its groups of rows (of 6 with AVX2), and a sequence's result would depend on whether others are
-/// in the batch. Products of whole groups of this many rows do not: a multiple of 6 and 8, not few.
-constexpr std::int64_t kRowGroup = 24;
-
-MatrixView view(const at::Tensor& matrix) {
-  return {matrix.data_ptr<float>(), matrix.size(1)};
-}
-
-/// (..., width) as a matrix of rows.
 at::Tensor as_rows(const at::Tensor& x) {
   const auto rows =
       c10::multiply_integers(x.sizes().slice(0, static_cast<std::size_t>(x.dim()) - 1));
   return x.contiguous().view({rows, x.size(-1)});
 }
 
-/// a_rk times b (k, n_columns), each row rounded as if it stood among many.
+// oneDNN takes other kernels, which round differently, for few rows and for what is left over from
+// its groups of rows (of 6 with AVX2), and a sequence's result would depend on whether others are
+// in the batch. Products of whole groups of kRowGroup rows do not: a multiple of 6 and 8, not few.
 at::Tensor rows_times(const at::Tensor& a_rk, const MatrixView& b, std::int64_t n_columns) {
   const auto rows = a_rk.size(0);
   const auto k = a_rk.size(1);
@@ -76,8 +68,11 @@ at::Tensor rows_times(const at::Tensor& a_rk, const MatrixView& b, std::int64_t 
   return c;
 }
 
-/// (rows, width) -> (width): blocks of rows in float, their sum in double, so that the error does
-/// not grow with the batch.
+void add_to_rows(const at::Tensor& row, const at::Tensor& rows) {
+  HWY_DYNAMIC_DISPATCH(add_row)
+  (row.data_ptr<float>(), rows.size(0), rows.size(1), rows.data_ptr<float>());
+}
+
 at::Tensor sum_of_rows(const at::Tensor& rows) {
   constexpr std::int64_t kRows = 64;
   const auto width = rows.size(1);
@@ -91,9 +86,18 @@ at::Tensor sum_of_rows(const at::Tensor& rows) {
     for (std::size_t i = 0; i < block.size(); ++i) total[i] += static_cast<double>(block[i]);
   }
   at::Tensor sum = at::empty({width}, rows.options());
-  std::transform(total.begin(), total.end(), sum.data_ptr<float>(),
-                 [](double value) { return static_cast<float>(value); });
+  auto* sums = sum.data_ptr<float>();
+  for (std::size_t i = 0; i < total.size(); ++i) sums[i] = static_cast<float>(total[i]);
   return sum;
+}
+
+namespace {
+
+/// The sizes of `like` but for the last, which is `width`.
+std::vector<std::int64_t> with_width(const at::Tensor& like, std::int64_t width) {
+  auto sizes = like.sizes().slice(0, static_cast<std::size_t>(like.dim()) - 1).vec();
+  sizes.push_back(width);
+  return sizes;
 }
 
 struct LinearFunction : torch::autograd::Function<LinearFunction> {
@@ -102,15 +106,10 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
     const at::Tensor x_ri = as_rows(x_input);
     const at::Tensor w_oi = w_input.contiguous();
     context->save_for_backward({x_ri, w_oi});
-    auto sizes = x_input.sizes().vec();
-    sizes.back() = w_oi.size(0);
     const at::Tensor y_ro = rows_times(x_ri, view(w_oi).transpose(), w_oi.size(0));
     context->saved_data["biased"] = bias.has_value();
-    if (bias) {
-      HWY_DYNAMIC_DISPATCH(add_to_rows)
-      (bias->contiguous().data_ptr<float>(), y_ro.size(0), y_ro.size(1), y_ro.data_ptr<float>());
-    }
-    return y_ro.view(sizes);
+    if (bias) add_to_rows(bias->contiguous(), y_ro);
+    return y_ro.view(with_width(x_input, w_oi.size(0)));
   }
 
   static Gradients backward(Context* context, const Gradients& gradients) {
@@ -122,9 +121,7 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
     at::Tensor dx;
     at::Tensor dw_oi;
     if (context->needs_input_grad(0)) {
-      auto sizes = gradients[0].sizes().vec();
-      sizes.back() = w_oi.size(1);
-      dx = rows_times(dy_ro, view(w_oi), w_oi.size(1)).view(sizes);
+      dx = rows_times(dy_ro, view(w_oi), w_oi.size(1)).view(with_width(gradients[0], w_oi.size(1)));
     }
     if (context->needs_input_grad(1)) {
       dw_oi = at::empty_like(w_oi);
@@ -139,7 +136,62 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
   }
 };
 
+/// The product a b of bfloat16 matrices, its first `rows` rows rounded to bfloat16, as float32.
+at::Tensor rounded_product(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias,
+                           std::int64_t rows) {
+  const at::Tensor c = at::empty({a.size(0), b.size(1)}, a.options());
+  multiply_bfloat16(a, b, bias, c);
+  return to_float(c, rows);
+}
+
+/// Keeps x in bfloat16, half its memory, but the weights as they are: a second copy of all of them
+/// would live until the backward pass.
+struct BFloat16LinearFunction : torch::autograd::Function<BFloat16LinearFunction> {
+  static at::Tensor forward(Context* context, const at::Tensor& x_input, const at::Tensor& w_input,
+                            const c10::optional<at::Tensor>& bias) {
+    const at::Tensor x_float = as_rows(x_input);
+    const at::Tensor x_ri = to_bfloat16_rows(x_float);
+    const at::Tensor w_oi = w_input.contiguous();
+    context->save_for_backward({x_ri, w_oi});
+    context->saved_data["biased"] = bias.has_value();
+    const at::Tensor y_ro =
+        rounded_product(x_ri, to_bfloat16(w_oi).t(),
+                        bias ? to_bfloat16(bias->contiguous()) : at::Tensor(), x_float.size(0));
+    return y_ro.view(with_width(x_input, w_oi.size(0)));
+  }
+
+  static Gradients backward(Context* context, const Gradients& gradients) {
+    require_first_derivative();
+    const auto saved = context->get_saved_variables();
+    const at::Tensor& x_ri = saved[0];
+    const at::Tensor& w_oi = saved[1];
+    const at::Tensor dy_float = as_rows(gradients[0]);
+    const at::Tensor dy_ro = to_bfloat16_rows(dy_float);
+    at::Tensor dx;
+    at::Tensor dw_oi;
+    at::Tensor dbias;
+    if (context->needs_input_grad(0)) {
+      dx = rounded_product(dy_ro, to_bfloat16(w_oi), {}, dy_float.size(0))
+               .view(with_width(gradients[0], w_oi.size(1)));
+    }
+    if (context->needs_input_grad(1)) {
+      dw_oi = rounded_product(dy_ro.t(), x_ri, {}, w_oi.size(0));
+    }
+    if (context->saved_data["biased"].toBool() && context->needs_input_grad(2)) {
+      dbias = sum_of_bfloat16_rows(dy_ro);
+      round_to_bfloat16(dbias, 1);
+    }
+    return {dx, dw_oi, dbias};
+  }
+};
+
 }  // namespace
+
+at::Tensor linear_bfloat16(const at::Tensor& x, const at::Tensor& w,
+                           const std::optional<at::Tensor>& bias) {
+  const auto bias_input = bias ? c10::optional<at::Tensor>(*bias) : c10::nullopt;
+  return BFloat16LinearFunction::apply(x, w, bias_input);
+}
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const std::optional<at::Tensor>& bias) {
   // autograd looks for tensors in its own kind of optional, which is std's in later versions only.

@@ -24,6 +24,9 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const std::optional<
     const at::Tensor y = at::matmul(x.to(type), w.to(type).t());
     return (bias ? y + bias->to(type) : y).to(x.scalar_type());
   }
+  if (precision == Precision::bfloat16 && fast::bfloat16_applies(w)) {
+    return fast::linear_bfloat16(x, w, bias);
+  }
   // A product of two rounded factors is exact in float32, so this is the sum in float32.
   const auto rounded = [&](const at::Tensor& a) { return a.to(type).to(x.scalar_type()); };
   return rounded(
@@ -142,12 +145,8 @@ at::Tensor gate_function(const at::Tensor& h, GateFunction f) {
 at::Tensor cross_entropy_sum(const at::Tensor& logits_nv, const at::Tensor& targets_n,
                              double smoothing) {
   checks::cross_entropy_sum(logits_nv, targets_n);
-  const at::Tensor sum = fast::applies(logits_nv)
-                             ? fast::cross_entropy_sum(logits_nv, targets_n)
-                             : reference::cross_entropy_sum(logits_nv, targets_n);
-  if (smoothing == 0) return sum;
-  const at::Tensor all = -at::log_softmax(logits_nv, -1, at::kDouble).sum();
-  return (1 - smoothing) * sum + smoothing / static_cast<double>(logits_nv.size(1)) * all;
+  return fast::applies(logits_nv) ? fast::cross_entropy_sum(logits_nv, targets_n, smoothing)
+                                  : reference::cross_entropy_sum(logits_nv, targets_n, smoothing);
 }
 
 }  // namespace pg::ops

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 
 #include "ops/gate_spec.hpp"
 
@@ -123,6 +124,17 @@ at::Tensor resolvent(const at::Tensor& v_bt, bool causal,
 at::Tensor cross_entropy_sum(const at::Tensor& logits_nv, const at::Tensor& targets_n,
                              double smoothing = 0);
 
+/// cross_entropy_sum(linear(x, w, bias, precision), targets, smoothing) without ever holding the
+/// logits of more than a few million pairs of row and word: where there are more, rows are taken in
+/// pieces, whose size is a function of v alone. x (n, d), w (v, d), bias (v) or none, targets (n)
+/// int64 -> float64 scalar. The forward pass of several pieces computes their gradients too, for an
+/// incoming gradient of 1, and keeps dx, dw and dbias alone: the backward pass does not touch x and
+/// w, scales in place, and runs once. dw is the sum over the pieces in their order.
+at::Tensor linear_cross_entropy_sum(const at::Tensor& x_nd, const at::Tensor& w_vd,
+                                    const std::optional<at::Tensor>& bias_v,
+                                    const at::Tensor& targets_n, double smoothing = 0,
+                                    Precision precision = Precision::float32);
+
 struct AdamWSettings {
   double lr, beta1, beta2, eps, weight_decay;
 };
@@ -137,8 +149,9 @@ void adamw_step(at::Tensor& parameter, at::Tensor& moment1, at::Tensor& moment2,
 /// of instruction_set(): the best of five runs of a few milliseconds.
 double measure_peak_flops();
 
-/// The instruction set the fast paths run on here ("AVX3_ZEN4", "AVX2", ...): results are
-/// reproducible per instruction set, so it belongs into the provenance.
-const char* instruction_set();
+/// The instruction set the fast paths run on here ("AVX2", "AVX3_DL + AVX512_BF16", ...), the
+/// second part for products in bfloat16: results are reproducible per instruction set, so it
+/// belongs into the provenance.
+std::string instruction_set();
 
 }  // namespace pg::ops

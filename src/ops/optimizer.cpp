@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "base/error.hpp"
+#include "ops/bfloat16.hpp"
 #include "ops/checks.hpp"
 #include "ops/fast.hpp"
 #include "ops/ops.hpp"
@@ -74,8 +75,10 @@ void adamw_step(at::Tensor& parameter, at::Tensor& moment1, at::Tensor& moment2,
    gradient.data_ptr<float>(), scale, static_cast<double>(step), settings, length);
 }
 
-const char* instruction_set() {
-  return HWY_DYNAMIC_DISPATCH(target_name)();
+std::string instruction_set() {
+  const std::string vectors = HWY_DYNAMIC_DISPATCH(target_name)();
+  const char* products = bfloat16_instructions();
+  return products == nullptr ? vectors : vectors + " + " + products;
 }
 
 }  // namespace pg::ops

@@ -236,9 +236,13 @@ at::Tensor resolvent(const at::Tensor& v_bt, bool causal, ResolventGradient grad
   return green_diagonal(v_bt, causal).stacked();
 }
 
-at::Tensor cross_entropy_sum(const at::Tensor& logits_nv, const at::Tensor& targets_n) {
+at::Tensor cross_entropy_sum(const at::Tensor& logits_nv, const at::Tensor& targets_n,
+                             double smoothing) {
   const at::Tensor log_p_nv = at::log_softmax(logits_nv, -1, at::kDouble);
-  return -log_p_nv.gather(1, targets_n.unsqueeze(1)).sum();
+  const at::Tensor sum = -log_p_nv.gather(1, targets_n.unsqueeze(1)).sum();
+  if (smoothing == 0) return sum;
+  return (1 - smoothing) * sum -
+         smoothing / static_cast<double>(logits_nv.size(1)) * log_p_nv.sum();
 }
 
 void adamw_step(at::Tensor& parameter, at::Tensor& moment1, at::Tensor& moment2,

@@ -22,7 +22,8 @@ at::Tensor attention_probabilities(const at::Tensor& q_btd, const at::Tensor& k_
 at::Tensor gate(const at::Tensor& h, const GateSpec& spec);
 at::Tensor gate(const at::Tensor& x, const at::Tensor& h, const GateSpec& spec);
 at::Tensor resolvent(const at::Tensor& v_bt, bool causal, ResolventGradient gradient);
-at::Tensor cross_entropy_sum(const at::Tensor& logits_nv, const at::Tensor& targets_n);
+at::Tensor cross_entropy_sum(const at::Tensor& logits_nv, const at::Tensor& targets_n,
+                             double smoothing);
 void adamw_step(at::Tensor& parameter, at::Tensor& moment1, at::Tensor& moment2,
                 const at::Tensor& gradient, double scale, std::int64_t step,
                 const AdamWSettings& settings);

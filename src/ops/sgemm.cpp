@@ -8,25 +8,13 @@
 #include "base/error.hpp"
 
 namespace pg::ops {
-namespace {
+OneThread::OneThread() : before_(omp_get_max_threads()) {
+  if (before_ != 1) omp_set_num_threads(1);
+}
 
-/// oneDNN splits a product by the number of OpenMP threads, and the split decides how sums round.
-class OneThread {
- public:
-  OneThread() : before_(omp_get_max_threads()) {
-    if (before_ != 1) omp_set_num_threads(1);
-  }
-  OneThread(const OneThread&) = delete;
-  OneThread& operator=(const OneThread&) = delete;
-  ~OneThread() {
-    if (before_ != 1) omp_set_num_threads(before_);
-  }
-
- private:
-  int before_;
-};
-
-}  // namespace
+OneThread::~OneThread() {
+  if (before_ != 1) omp_set_num_threads(before_);
+}
 
 void multiply(std::int64_t m, std::int64_t n, std::int64_t k, float factor, const MatrixView& a,
               const MatrixView& b, float keep, const MatrixTarget& c) {

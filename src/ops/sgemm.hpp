@@ -30,6 +30,19 @@ struct MatrixTarget {
   [[nodiscard]] MatrixTarget from_column(std::int64_t j) const { return {data + j, stride}; }
 };
 
+/// While it lives, oneDNN works on one thread: it splits a product by the number of OpenMP threads,
+/// and the split decides how sums round.
+class OneThread {
+ public:
+  OneThread();
+  OneThread(const OneThread&) = delete;
+  OneThread& operator=(const OneThread&) = delete;
+  ~OneThread();
+
+ private:
+  int before_;
+};
+
 /// c (m, n) = factor * a (m, k) b (k, n) + keep * c, on one thread whatever the OpenMP settings.
 /// With keep = 0 the old content of c is not read. Any of m, n, k may be 0.
 /// Throws InternalError if oneDNN refuses the arguments.

@@ -64,6 +64,41 @@ HWY_INLINE void store(Vec value, float* to, std::int64_t count) {
 #endif
 }
 
+/// The same for bfloat16, as its bits: the upper half of a float's.
+HWY_INLINE Vec load(const std::uint16_t* from, std::int64_t count, float fill = 0.0F) {
+  const hn::Rebind<std::uint16_t, Floats> half;
+  const hn::RebindToUnsigned<Floats> whole;
+  const auto widen = [&](auto bits) HWY_ATTR {
+    return hn::BitCast(Floats(), hn::ShiftLeft<16>(hn::PromoteTo(whole, bits)));
+  };
+  if (count == static_cast<std::int64_t>(hn::Lanes(half))) return widen(hn::LoadU(half, from));
+  HWY_ALIGN std::uint16_t buffer[hn::MaxLanes(half)] = {};
+  std::memcpy(buffer, from, static_cast<std::size_t>(count) * sizeof(*from));
+  const auto mask = hn::FirstN(Floats(), static_cast<std::size_t>(count));
+  return hn::IfThenElse(mask, widen(hn::Load(half, buffer)), set(fill));
+}
+
+/// Rounds to the nearest, ties to even, as at::BFloat16 does.
+HWY_INLINE void store(Vec value, std::uint16_t* to, std::int64_t count) {
+  const hn::Rebind<std::uint16_t, Floats> half;
+  const hn::RebindToUnsigned<Floats> whole;
+  const hn::RebindToSigned<Floats> integers;
+  const auto bits = hn::BitCast(whole, value);
+  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(whole, 1));
+  const auto rounded = hn::Add(bits, hn::Add(odd, hn::Set(whole, 0x7FFF)));
+  const Vec kept = hn::IfThenElse(hn::Eq(value, value), hn::BitCast(Floats(), rounded),
+                                  hn::BitCast(Floats(), hn::Set(whole, 0x7FC00000)));
+  const auto upper = hn::ShiftRight<16>(hn::BitCast(whole, kept));
+  const auto result = hn::DemoteTo(half, hn::BitCast(integers, upper));
+  if (count == static_cast<std::int64_t>(hn::Lanes(half))) {
+    hn::StoreU(result, half, to);
+    return;
+  }
+  HWY_ALIGN std::uint16_t buffer[hn::MaxLanes(half)];
+  hn::Store(result, half, buffer);
+  std::memcpy(to, buffer, static_cast<std::size_t>(count) * sizeof(*to));
+}
+
 HWY_INLINE void store_zeros(float* to, std::int64_t n) {
   for_each_vector(
       n, [&](std::int64_t i, std::int64_t count) HWY_ATTR { store(set(0.0F), to + i, count); });

@@ -189,7 +189,7 @@ int main(int argc, char** argv) {
     const at::Tensor targets = at::randint(kVocabulary, {kSequences * kLength}, at::kLong);
     compare(
         "cross_entropy_sum", rounds, 0, [&] { ops::cross_entropy_sum(logits, targets).backward(); },
-        [&] { ops::reference::cross_entropy_sum(logits, targets).backward(); });
+        [&] { ops::reference::cross_entropy_sum(logits, targets, 0).backward(); });
   }
   {
     const std::vector<Layer> layers(kLayers);
@@ -205,5 +205,25 @@ int main(int argc, char** argv) {
     fmt::print("tokens per second through the layers, fast path: median {:.0f}\n",
                kTokens / ours.at(0.5));
   }
+
+  fmt::print("\nproducts in bfloat16 beside those in float32\n");
+  const auto rounded = [&](std::int64_t rows, std::int64_t n_in, std::int64_t n_out) {
+    const at::Tensor x = leaf({rows, n_in});
+    const at::Tensor w = leaf({n_out, n_in});
+    const at::Tensor dy = at::randn({rows, n_out});
+    compare(
+        fmt::format("{} x {} -> {}", rows, n_in, n_out).c_str(), std::max(3, rounds / 3),
+        6 * static_cast<double>(rows * n_in * n_out),
+        [&] { ops::linear(x, w, std::nullopt, ops::Precision::bfloat16).backward(dy); },
+        [&] { ops::linear(x, w).backward(dy); });
+  };
+  rounded(static_cast<std::int64_t>(kTokens), kWidth, 3 * kWidth);
+  rounded(static_cast<std::int64_t>(kTokens), kWidth, kHidden);
+  rounded(static_cast<std::int64_t>(kTokens), kHidden, kWidth);
+  constexpr std::int64_t kLargeRows = 512, kLargeWidth = 768;  // GPT-2 small, two sequences of 256
+  rounded(kLargeRows, kLargeWidth, kLargeWidth);
+  rounded(kLargeRows, kLargeWidth, 3 * kLargeWidth);
+  rounded(kLargeRows, kLargeWidth, 4 * kLargeWidth);
+  rounded(kLargeRows, 4 * kLargeWidth, kLargeWidth);
   return 0;
 }

@@ -194,10 +194,14 @@ BOOST_AUTO_TEST_CASE(cross_entropy_matches) {
          std::vector<std::array<std::int64_t, 2>>{{1, 1}, {1, 2}, {7, 65}, {200, 16}, {3, 5000}}) {
       BOOST_TEST_CONTEXT(n << " x " << v) {
         const at::Tensor targets = at::arange(n, at::kLong).mul(31).remainder(v);
-        check_close(
-            [&](const Tensors& in) { return ops::cross_entropy_sum(in[0], targets); },
-            [&](const Tensors& in) { return ops::reference::cross_entropy_sum(in[0], targets); },
-            {3 * normal({n, v})});
+        for (const double smoothing : {0.0, 0.1}) {
+          check_close(
+              [&](const Tensors& in) { return ops::cross_entropy_sum(in[0], targets, smoothing); },
+              [&](const Tensors& in) {
+                return ops::reference::cross_entropy_sum(in[0], targets, smoothing);
+              },
+              {3 * normal({n, v})});
+        }
       }
     }
   });

@@ -294,8 +294,8 @@ BOOST_AUTO_TEST_CASE(cross_entropy_is_the_negative_log_likelihood) {
   };
   const at::Tensor targets = at::tensor(target, at::kLong);
   check_against_loops(
-      [&](const Tensors& in) { return ops::reference::cross_entropy_sum(in[0], targets); }, loops,
-      {3 * normal({6, 5})});
+      [&](const Tensors& in) { return ops::reference::cross_entropy_sum(in[0], targets, 0); },
+      loops, {3 * normal({6, 5})});
 }
 
 BOOST_AUTO_TEST_SUITE_END()
