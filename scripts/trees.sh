@@ -125,7 +125,7 @@ build() { # TARGETS... (none: all)
 # Without a device the program must say so, and what to do, before it computes.
 start_without_device() { # RANKS
   local code=0 output
-  output=$(enter bash -c '. /src/scripts/environment.sh
+  output=$(enter bash -c 'cd /src && . scripts/environment.sh
     mpirun --oversubscribe -n "$1" /build/bin/pgmpi --grid --quick --device cuda --run-dir /tmp/run 2>&1' \
     start "$1") || code=$?
   echo "$output"
