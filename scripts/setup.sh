@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what pgmpi needs on Debian 12 or a relative of it: scripts/setup.sh [--tests]
+# Installs what pgmpi needs on Debian 12 or a relative of it: scripts/setup.sh [--tests] [--names]
+# --tests: what the tests need as well. --names: prints the packages and installs nothing.
 # Needs root or sudo. Installs nothing that is already there, and says what it installs.
 # On a cluster, load modules instead: README, "On a cluster".
 set -euo pipefail
@@ -24,11 +25,18 @@ test_packages=(
   munge slurmctld slurmd slurm-client          # a Slurm on this machine, for the job scripts
 )
 
-case "${1:-}" in
-  "") ;;
-  --tests) packages+=("${test_packages[@]}") ;;
-  *) echo "setup.sh: unknown option '$1'; expected --tests or nothing" >&2; exit 64 ;;
-esac
+only_names=no
+for option in "$@"; do
+  case "$option" in
+    --tests) packages+=("${test_packages[@]}") ;;
+    --names) only_names=yes ;;
+    *) echo "setup.sh: unknown option '$option'; expected --tests or --names" >&2; exit 64 ;;
+  esac
+done
+if [ "$only_names" = yes ]; then
+  printf '%s\n' "${packages[@]}"
+  exit 0
+fi
 
 if ! command -v apt-get > /dev/null; then
   echo "setup.sh: no apt-get here. Install these by other means (README, \"On a cluster\"):" >&2

@@ -165,7 +165,12 @@ pg::ExitCode run(const Arguments& arguments, const pg::config::Study& study,
   watchdog.emplace(session.recorder(), options);
   const pg::comm::Teams teams(world);
   const pg::study::Crew::Ranks ranks{
-      world, teams, session.recorder(), {.device = device, .shard = study.shard}};
+      world,
+      teams,
+      session.recorder(),
+      {.device = device,
+       .shard = study.shard,
+       .make_exchange = pg::study::exchange_on(device, arguments.hang_timeout_s)}};
   if (arguments.has_prove) return prove(arguments, study, ranks);
   return pg::study::run_study(
       study, {folder, command_line, deadline(arguments), arguments.restart_damaged, &*watchdog},

@@ -253,6 +253,13 @@ Header read_header(const std::filesystem::path& path, std::int64_t size, const s
   return header;
 }
 
+// The one whose callback gets an H5O_info_t.
+#if H5_VERSION_GE(1, 12, 0)
+constexpr auto visit = H5Ovisit3;
+#else
+constexpr auto visit = H5Ovisit2;
+#endif
+
 /// Reads the structures, which are known to be what a writer made.
 class FrontParser {
  public:
@@ -275,7 +282,7 @@ class FrontParser {
       }
     }
     std::vector<std::string> sets;
-    H5Ovisit2(file_.get(), H5_INDEX_NAME, H5_ITER_INC, note_dataset, &sets, H5O_INFO_BASIC);
+    visit(file_.get(), H5_INDEX_NAME, H5_ITER_INC, note_dataset, &sets, H5O_INFO_BASIC);
     front.content.arrays.resize(sets.size() - std::min<std::size_t>(1, sets.size()));
     for (const std::string& name : sets) {
       if (name == kBlocks) continue;

@@ -1,5 +1,5 @@
-// comm: ranks and what passes between them. MPI today; nothing outside this folder includes mpi.h.
-// May know base only.
+// comm: ranks and what passes between them. Nothing outside this folder includes mpi.h or nccl.h.
+// May know base only; its second library, pg_nccl (PG_NCCL=ON), also LibTorch.
 #pragma once
 
 #include <cstdint>

@@ -10,6 +10,7 @@
 
 #include "base/error.hpp"
 #include "comm/exchange.hpp"
+#include "comm/exchange_plan.hpp"
 #include "comm/mpi_handle.hpp"
 
 namespace pg::comm {
@@ -134,91 +135,66 @@ class ReduceScatterAnyOrder final : public Operation {
   BufferPool::Buffer sum_;
 };
 
-/// Recursive halving from near to far. At each level the parts that this rank still answers for are
-/// neighbours; it keeps the half with its own part and adds the partner's summand to it.
+/// Recursive halving from near to far: see tree_steps().
 class ReduceScatterTree final : public Operation {
  public:
-  struct Ranks {
-    MPI_Comm by_part;
-    int rank;  ///< of the team
-    int size;
-    int n_present;
-  };
-  ReduceScatterTree(const Ranks& ranks, std::span<float> values, std::vector<std::size_t> bounds,
-                    int tag, BufferPool& pool)
+  ReduceScatterTree(MPI_Comm by_part, int size, std::span<float> values,
+                    std::vector<TreeStep> steps, int tag, BufferPool& pool)
       : Operation("reduce_scatter_tree", values),
-        ranks_(ranks),
-        bounds_(std::move(bounds)),
+        by_part_(by_part),
+        size_(size),
+        steps_(std::move(steps)),
         tag_(tag),
-        pool_(pool),
-        part_end_(static_cast<std::size_t>(ranks.size)) {}
+        pool_(pool) {}
 
  private:
-  bool next() override {
-    if (distance_ > 0) add_received();
-    distance_ = distance_ == 0 ? 1 : 2 * distance_;
-    if (distance_ >= ranks_.size) return false;
-    partner = ranks_.rank ^ distance_;
-    upper_ = (ranks_.rank & distance_) != 0;
-    const std::size_t middle = part_begin_ + (part_end_ - part_begin_) / 2;
-    const auto lower_half = between(part_begin_, middle);
-    const auto upper_half = between(middle, part_end_);
-    mine_ = upper_ ? upper_half : lower_half;
-    const auto theirs = upper_ ? lower_half : upper_half;
-    (upper_ ? part_begin_ : part_end_) = middle;
+  using Join = TreeStep::Join;
 
-    const int left_block = ranks_.rank & ~(2 * distance_ - 1);
-    const bool left_present = left_block < ranks_.n_present;
-    const bool right_present = left_block + distance_ < ranks_.n_present;
-    const bool i_send = upper_ ? right_present : left_present;
-    i_receive_ = upper_ ? left_present : right_present;
-    i_add_ = i_send && i_receive_;
-    const int to = owner_of_part(partner, ranks_.size);
-    if (i_receive_) {
-      // Without a summand of its own this rank takes the partner's: the right sub-tree of a sum
-      // that has no leaf there is left out, not added as zeros.
-      if (i_add_) received_ = pool_.take(mine_.size());
-      float* const into = i_add_ ? received_.memory.get() : mine_.data();
-      check_mpi(MPI_Irecv(into, static_cast<int>(mine_.size()), MPI_FLOAT, to, tag_, ranks_.by_part,
+  bool next() override {
+    if (n_begun_ > 0) add_received(steps_[n_begun_ - 1]);
+    if (n_begun_ == steps_.size()) return false;
+    const TreeStep& step = steps_[n_begun_++];
+    partner = step.partner;
+    const int to = owner_of_part(partner, size_);
+    if (step.join != Join::keep) {
+      const auto kept = part(step.kept);
+      if (step.join != Join::take) received_ = pool_.take(kept.size());
+      float* const into = step.join == Join::take ? kept.data() : received_.memory.get();
+      check_mpi(MPI_Irecv(into, static_cast<int>(kept.size()), MPI_FLOAT, to, tag_, by_part_,
                           &requests_.emplace_back()),
                 "MPI_Irecv");
     }
-    if (i_send) {
-      check_mpi(MPI_Isend(theirs.data(), static_cast<int>(theirs.size()), MPI_FLOAT, to, tag_,
-                          ranks_.by_part, &requests_.emplace_back()),
+    if (!step.sent.empty()) {
+      const auto sent = part(step.sent);
+      check_mpi(MPI_Isend(sent.data(), static_cast<int>(sent.size()), MPI_FLOAT, to, tag_, by_part_,
+                          &requests_.emplace_back()),
                 "MPI_Isend");
     }
     return true;
   }
 
-  [[nodiscard]] std::span<float> between(std::size_t first, std::size_t last) const {
-    return values_.subspan(bounds_[first], bounds_[last] - bounds_[first]);
+  [[nodiscard]] std::span<float> part(const Range& range) const {
+    return values_.subspan(range.first, range.count());
   }
 
-  void add_received() {
-    if (!i_add_) return;
+  void add_received(const TreeStep& step) {
+    if (step.join == Join::keep || step.join == Join::take) return;
     const float* const other = received_.memory.get();
-    float* const kept = mine_.data();
-    // Left plus right, on either side: the sum of two NaNs is the first one.
-    if (upper_) {
-      for (std::size_t i = 0; i < mine_.size(); ++i) kept[i] = other[i] + kept[i];
+    const auto kept = part(step.kept);
+    if (step.join == Join::received_plus_mine) {
+      for (std::size_t i = 0; i < kept.size(); ++i) kept[i] = other[i] + kept[i];
     } else {
-      for (std::size_t i = 0; i < mine_.size(); ++i) kept[i] = kept[i] + other[i];
+      for (std::size_t i = 0; i < kept.size(); ++i) kept[i] = kept[i] + other[i];
     }
     pool_.give_back(std::exchange(received_, {}));
   }
 
-  Ranks ranks_;
-  std::vector<std::size_t> bounds_;
+  MPI_Comm by_part_;
+  int size_;
+  std::vector<TreeStep> steps_;
   int tag_;
   BufferPool& pool_;
-  std::size_t part_begin_ = 0;  ///< parts that this rank answers for
-  std::size_t part_end_;
-  int distance_ = 0;
-  bool upper_ = false;
-  bool i_receive_ = false;
-  bool i_add_ = false;
-  std::span<float> mine_;
+  std::size_t n_begun_ = 0;  ///< steps
   BufferPool::Buffer received_;
 };
 
@@ -254,9 +230,9 @@ class MpiExchange final : public Exchange {
           team_.rank() < n_present, pool_));
     }
     tag_ = (tag_ + 1) % kMostTags;
-    const ReduceScatterTree::Ranks ranks{by_part_, team_.rank(), team_.size(), n_present};
-    return start(
-        std::make_shared<ReduceScatterTree>(ranks, values, std::move(bounds), tag_, pool_));
+    return start(std::make_shared<ReduceScatterTree>(
+        by_part_, team_.size(), values, tree_steps(team_.rank(), team_.size(), bounds, n_present),
+        tag_, pool_));
   }
 
   void progress() override {

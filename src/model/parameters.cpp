@@ -1,5 +1,7 @@
 #include "model/parameters.hpp"
 
+#include <ATen/core/grad_mode.h>
+
 #include <algorithm>
 #include <cmath>
 #include <numeric>

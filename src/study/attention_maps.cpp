@@ -1,5 +1,6 @@
 #include "study/attention_maps.hpp"
 
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 

@@ -8,6 +8,9 @@
 #include <cstdlib>
 
 #include "base/error.hpp"
+#ifdef PG_HAS_NCCL
+#include "comm/nccl_exchange.hpp"
+#endif
 
 namespace pg::study {
 
@@ -48,6 +51,21 @@ at::Device device_of_rank(const DeviceChoice& choice, const comm::Communicator& 
   const auto n_gpus = static_cast<int>(torch::cuda::device_count());
   const int gpu = gpu_of_rank(choice.ranks_per_gpu, share_of_rank(views, world.rank()), n_gpus);
   return {at::kCUDA, static_cast<at::DeviceIndex>(gpu)};
+}
+
+std::function<std::unique_ptr<comm::Exchange>(const comm::Communicator&)> exchange_on(
+    at::Device device, [[maybe_unused]] double hang_timeout_s) {
+  if (!device.is_cuda()) return comm::make_mpi_exchange;
+#ifdef PG_HAS_NCCL
+  return [device, hang_timeout_s](const comm::Communicator& team) {
+    return comm::make_nccl_exchange(team, device.index(), 0.9 * hang_timeout_s);
+  };
+#else
+  return [](const comm::Communicator&) -> std::unique_ptr<comm::Exchange> {
+    throw_settings("parameters shared out over GPUs travel over NCCL, and this build has none",
+                   "a build with -DPG_NCCL=ON", "--set shard.degree=1, or --device cpu");
+  };
+#endif
 }
 
 }  // namespace pg::study

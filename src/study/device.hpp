@@ -2,10 +2,13 @@
 
 #include <ATen/ATen.h>
 
+#include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "comm/communicator.hpp"
+#include "comm/exchange.hpp"
 
 namespace pg::study {
 
@@ -19,6 +22,13 @@ struct DeviceChoice {
 /// (settings) without a GPU, or where a node has more ranks than its GPUs may have: two ranks on
 /// one GPU by accident halve the speed of both and say nothing.
 at::Device device_of_rank(const DeviceChoice& choice, const comm::Communicator& world);
+
+/// Makes what moves floats between the memories of such devices: MPI on the CPU, NCCL on GPUs,
+/// where nothing may take longer than nine tenths of `hang_timeout_s` (0: no limit), so that it is
+/// named before the watchdog ends the program. What is returned throws InvalidInput (settings) for
+/// GPUs in a build without NCCL.
+std::function<std::unique_ptr<comm::Exchange>(const comm::Communicator&)> exchange_on(
+    at::Device device, double hang_timeout_s);
 
 /// A rank among those that see the same GPUs.
 struct GpuShare {

@@ -1,4 +1,5 @@
 // What a trainer measures beside the losses: time, memory, and the tails of gradients.
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 
 #include <algorithm>

@@ -1,5 +1,7 @@
 #include "train/validation.hpp"
 
+#include <ATen/core/grad_mode.h>
+
 #include <algorithm>
 #include <span>
 

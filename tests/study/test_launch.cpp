@@ -53,6 +53,18 @@ BOOST_AUTO_TEST_CASE(ranks_get_their_own_gpu_or_are_refused) {
                            pg::ExitCode::usage, {"no CUDA device", "--device cpu"});
 }
 
+BOOST_AUTO_TEST_CASE(memory_of_a_gpu_is_not_given_to_mpi) {
+  const auto alone = pg::comm::Communicator::alone();
+  BOOST_TEST(pg::study::exchange_on(at::kCPU, 600)(alone) != nullptr);
+#ifndef PG_HAS_NCCL
+  pg::testing::check_error(
+      [&] {
+        (void)pg::study::exchange_on({at::kCUDA, 0}, 600)(alone);
+      },
+      pg::ExitCode::usage, {"NCCL", "PG_NCCL=ON", "shard.degree=1"});
+#endif
+}
+
 BOOST_AUTO_TEST_CASE(the_work_of_a_trial_counts_what_its_training_does) {
   const auto corpus = pg::data::synthetic_corpus({.symbols = 8, .length = 5000, .seed = 3}, 0.1);
   pg::config::Settings s;

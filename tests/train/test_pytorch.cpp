@@ -1,5 +1,6 @@
 #define BOOST_TEST_MODULE pytorch
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
