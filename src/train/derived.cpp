@@ -66,6 +66,33 @@ std::int64_t validations_in(const config::Settings& s) {
   return count;
 }
 
+shard::Job job_of(const config::Settings& s, std::int64_t corpus_vocabulary,
+                  const config::ShardSettings& shard, int team) {
+  const model::Network network = network_of(s, corpus_vocabulary);
+  const data::Objective objective = objective_of(s);
+  shard::Job job;
+  job.shape = {s.model,
+               s.gate,
+               network.parameter_specs(),
+               std::min(s.train.chunk, s.train.batch),
+               objective.n_targets(),
+               objective.n_encoder()};
+  for (std::size_t i = 0; i < job.shape.specs.size(); ++i) {
+    const std::size_t unit = network.units()[i];
+    if (unit >= job.units.size()) job.units.resize(unit + 1, 0);
+    job.units[unit] += job.shape.specs[i].n_elements();
+  }
+  job.precision = s.train.precision;
+  job.in_tree_order = s.train.reproducible == "strict";
+  job.n_chunks = chunks_in_batch(s);
+  job.batch = s.train.batch;
+  job.steps = s.train.steps;
+  job.forward_flops = network.forward_flops(objective.n_targets(), objective.n_encoder());
+  job.shard = shard;
+  job.team = team;
+  return job;
+}
+
 std::int64_t count_parameters(const config::Settings& s, std::int64_t vocabulary) {
   const model::Network network = network_of(s, vocabulary);
   std::int64_t total = 0;

@@ -6,6 +6,7 @@
 #include "data/objective.hpp"
 #include "model/alpha_policy.hpp"
 #include "model/network.hpp"
+#include "shard/ledger.hpp"
 
 // What follows from a trial's settings alone, and from the size of its corpus's alphabet.
 
@@ -36,6 +37,10 @@ std::int64_t chunks_in_batch(const config::Settings& settings);
 
 /// Validations of a trial.
 std::int64_t validations_in(const config::Settings& settings);
+
+/// The trial on a team of `team` ranks, as the ledger of memory and time sees it.
+shard::Job job_of(const config::Settings& settings, std::int64_t corpus_vocabulary,
+                  const config::ShardSettings& shard, int team);
 
 /// Parameters of the model that the settings describe, without making it.
 std::int64_t count_parameters(const config::Settings& settings, std::int64_t vocabulary);

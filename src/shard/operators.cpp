@@ -1,0 +1,357 @@
+#include "shard/operators.hpp"
+
+#include <algorithm>
+#include <memory>
+
+#include "base/error.hpp"
+
+namespace pg::shard {
+namespace {
+
+using Gradients = std::vector<Memory>;
+
+constexpr std::int64_t kFloat = 4;
+constexpr std::int64_t kHalf = 2;
+constexpr std::int64_t kDouble = 8;
+constexpr std::int64_t kQueryBlock = 64;  // of ops/attention.cpp
+
+/// Of ops/chunked_loss.cpp: logits of a piece, and what its rows are a multiple of.
+constexpr std::int64_t kPieceElements = std::int64_t{1} << 23;
+constexpr std::int64_t kPieceRows = 48;
+
+/// Per element, what the counters of a dropout by ATen's operators hold at once (ops/reference.cpp).
+constexpr std::int64_t kPhiloxBytes = 26;
+
+}  // namespace
+
+Value Operators::linear(const Value& x, const Matrix& m) const {
+  const std::int64_t rows = x.n / m.n_in;
+  const std::int64_t n_out = rows * m.n_out;
+  const std::int64_t n_weights = m.n_out * m.n_in;
+  const std::int64_t n_x = x.n;
+  const Tape& tape = tape_;
+  switch (products_) {
+    case Products::float32: {
+      Memory y = tape.floats(n_out);
+      return tape_.made(n_out, y, {x}, [&tape, n_x, n_weights, kept = x.memory](const Memory&) {
+        Memory dx = tape.floats(n_x);
+        const Memory dw = tape.floats(n_weights);
+        return Gradients{dx};
+      });
+    }
+    case Products::cpu_bfloat16: {
+      const Memory x_half = tape.bytes(kHalf * n_x);
+      Memory y;
+      {
+        const Memory w_half = tape.bytes(kHalf * n_weights);
+        const Memory y_half = tape.bytes(kHalf * n_out);
+        y = tape.floats(n_out);
+      }
+      return tape_.made(
+          n_out, y, {x}, [&tape, n_x, n_weights, n_out, kept = x_half](const Memory&) {
+            const Memory dy_half = tape.bytes(kHalf * n_out);
+            Memory dx;
+            {
+              const Memory w_half = tape.bytes(kHalf * n_weights);
+              const Memory dx_half = tape.bytes(kHalf * n_x);
+              dx = tape.floats(n_x);
+            }
+            const Memory dw_half = tape.bytes(kHalf * n_weights);
+            const Memory dw = tape.floats(n_weights);
+            return Gradients{dx};
+          });
+    }
+    case Products::cpu_rounded: {
+      const auto rounded = [&tape](std::int64_t n) {
+        const Memory half = tape.bytes(kHalf * n);
+        return tape.floats(n);
+      };
+      const Memory w_rounded = rounded(n_weights);
+      const Memory x_rounded = rounded(n_x);
+      Memory y;
+      {
+        const Memory product = tape.floats(n_out);
+        y = rounded(n_out);
+      }
+      return tape_.made(n_out, y, {x},
+                        [&tape, rounded, n_x, n_weights, n_out, x_rounded, w_rounded](
+                            const Memory&) {
+                          const Memory dy = rounded(n_out);
+                          Memory dx = tape.floats(n_x);
+                          Memory dw = tape.floats(n_weights);
+                          dx = rounded(n_x);
+                          dw = rounded(n_weights);
+                          return Gradients{dx};
+                        });
+    }
+    case Products::device_half: {
+      const Memory x_half = tape.bytes(kHalf * n_x);
+      const Memory w_half = tape.bytes(kHalf * n_weights);
+      Memory y;
+      {
+        Memory y_half = tape.bytes(kHalf * n_out);
+        if (m.biased) y_half = tape.bytes(kHalf * n_out);
+        y = tape.floats(n_out);
+      }
+      return tape_.made(n_out, y, {x},
+                        [&tape, n_x, n_weights, n_out, x_half, w_half](const Memory&) {
+                          const Memory dy_half = tape.bytes(kHalf * n_out);
+                          const Memory dx_half = tape.bytes(kHalf * n_x);
+                          const Memory dw_half = tape.bytes(kHalf * n_weights);
+                          Memory dx = tape.floats(n_x);
+                          const Memory dw = tape.floats(n_weights);
+                          return Gradients{dx};
+                        });
+    }
+  }
+  throw InternalError({"an unknown kind of products", "", ""});
+}
+
+Value Operators::norm(const Value& x, std::int64_t width, bool is_layer) const {
+  Memory y = tape_.floats(x.n);
+  const Memory rows = tape_.floats(x.n / width * (is_layer ? 2 : 1));
+  return tape_.made(x.n, y, {x}, [this, n = x.n, kept = x.memory, rows](const Memory&) {
+    return Gradients{tape_.floats(n)};
+  });
+}
+
+Value Operators::gate(const Value& h) const {
+  Memory y = tape_.floats(h.n);
+  return tape_.made(h.n, y, {h}, [this, n = h.n, kept = h.memory](const Memory&) {
+    return Gradients{tape_.floats(n)};
+  });
+}
+
+Value Operators::gate(const Value& x, const Value& h) const {
+  Memory y = tape_.floats(h.n);
+  return tape_.made(h.n, y, {x, h},
+                    [this, n = h.n, kept_x = x.memory, kept_h = h.memory](const Memory&) {
+                      Memory dx = tape_.floats(n);
+                      return Gradients{dx, tape_.floats(n)};
+                    });
+}
+
+Value Operators::gate_function(const Value& h) const {
+  const Value ones{h.n, tape_.floats(h.n), nullptr};
+  return gate(ones, h);
+}
+
+Value Operators::add(const Value& a, const Value& b) const {
+  const std::int64_t n = std::max(a.n, b.n);
+  return tape_.made(n, tape_.floats(n), {a, b}, [this, n_a = a.n, n_b = b.n](const Memory& dy) {
+    const auto part = [&](std::int64_t size) {  // what was broadcast is summed
+      return 4 * size == dy->bytes() ? dy : tape_.floats(size);
+    };
+    Memory da = part(n_a);
+    return Gradients{da, part(n_b)};
+  });
+}
+
+Value Operators::add_constant(const Value& a) const {
+  return tape_.made(a.n, tape_.floats(a.n), {a}, [](const Memory& dy) { return Gradients{dy}; });
+}
+
+Value Operators::scale(const Value& x) const {
+  return tape_.made(x.n, tape_.floats(x.n), {x},
+                    [this, n = x.n](const Memory&) { return Gradients{tape_.floats(n)}; });
+}
+
+Value Operators::multiply(const Value& a, const Value& b) const {
+  const std::int64_t n = std::max(a.n, b.n);
+  return tape_.made(n, tape_.floats(n), {a, b},
+                    [this, n, n_a = a.n, n_b = b.n, kept_a = a.memory, kept_b = b.memory](
+                        const Memory&) {
+                      const auto part = [&](std::int64_t size) {
+                        Memory product = tape_.floats(n);
+                        return size == n ? product : tape_.floats(size);
+                      };
+                      Memory da = part(n_a);
+                      return Gradients{da, part(n_b)};
+                    });
+}
+
+Value Operators::with_saved_output(const Value& x) const {
+  const Memory y = tape_.floats(x.n);
+  return tape_.made(x.n, y, {x}, [this, n = x.n, y](const Memory&) {
+    return Gradients{tape_.floats(n)};
+  });
+}
+
+Value Operators::with_saved_input(const Value& x) const {
+  return tape_.made(x.n, tape_.floats(x.n), {x}, [this, n = x.n, kept = x.memory](const Memory&) {
+    return Gradients{tape_.floats(n)};
+  });
+}
+
+Value Operators::sum(const Value& x, std::int64_t n) const {
+  return tape_.made(n, tape_.floats(n), {x},
+                    [](const Memory& dy) { return Gradients{dy}; });  // an expanded view
+}
+
+Value Operators::narrow(const Value& x, std::int64_t n) const {
+  return tape_.made(n, x.memory, {x}, [this, whole = x.n](const Memory&) {
+    return Gradients{tape_.floats(whole)};
+  });
+}
+
+Value Operators::select_rows(const Value& x) const {
+  return scale(x);  // nothing is kept but the order, and the gradient is a tensor of its own
+}
+
+Value Operators::concatenated(const std::vector<Value>& parts) const {
+  std::int64_t n = 0;
+  for (const Value& part : parts) n += part.n;
+  return tape_.made(n, tape_.floats(n), parts, [n_parts = parts.size()](const Memory& dy) {
+    return Gradients(n_parts, dy);  // views
+  });
+}
+
+Value Operators::repeated(const Value& x, std::int64_t n) const {
+  if (n == x.n) return x;
+  return tape_.made(n, tape_.floats(n), {x},
+                    [this, before = x.n](const Memory&) { return Gradients{tape_.floats(before)}; });
+}
+
+Value Operators::dropout(const Value& x, double p) const {
+  return p == 0 ? x : scale(x);  // what is dropped is drawn again
+}
+
+Value Operators::embedding(std::int64_t n_rows, std::int64_t width, std::int64_t n) const {
+  return tape_.made(n, tape_.floats(n), {}, [this, n_rows, width](const Memory&) {
+    const Memory table = tape_.floats(n_rows * width);
+    return Gradients();
+  });
+}
+
+Value Operators::add_positions(const Value& x, std::int64_t n_rows, std::int64_t t,
+                               std::int64_t width) const {
+  return tape_.made(x.n, tape_.floats(x.n), {x}, [this, n_rows, t, width](const Memory& dy) {
+    const Memory of_rows = tape_.floats(t * width);
+    const Memory table = tape_.floats(n_rows * width);
+    return Gradients{dy};
+  });
+}
+
+Value Operators::attention(const Value& qkv, const Heads& h) const {
+  const std::int64_t n = h.b * h.t * h.width;
+  const std::int64_t rotated = h.rope ? 2 * h.t * h.width : 0;
+  const std::int64_t scores = kQueryBlock * (h.t + 15) / 16 * 16;
+  const Memory out = tape_.floats(n);
+  const Memory statistics = tape_.floats(2 * h.b * h.n_heads * h.t);
+  { const Memory scratch = tape_.floats(rotated + scores); }
+  return tape_.made(n, out, {qkv},
+                    [this, n, rotated, scores, kept = qkv.memory, out, statistics](const Memory&) {
+                      Memory dqkv = tape_.floats(3 * n);
+                      const Memory scratch = tape_.floats(2 * (rotated + scores));
+                      return Gradients{dqkv};
+                    });
+}
+
+Value Operators::built_attention(const Value& q, const Value& k, const Value& v, const Value& bias,
+                                 const Heads& h) const {
+  const std::int64_t n_scores = h.b * h.n_heads * h.t * h.u;
+  // Heads of several sequences cannot be viewed as one batch: the product copies them.
+  const auto as_batch = [&](const Value& x) {
+    return tape_.made(x.n, h.b > 1 ? tape_.floats(x.n) : x.memory, {x}, [this, n = x.n](
+                                                                            const Memory&) {
+      return Gradients{tape_.floats(n)};  // back in the order of the features
+    });
+  };
+  const auto product = [&](const Value& x, const Value& y, std::int64_t n) {
+    return tape_.made(n, tape_.floats(n), {x, y},
+                      [this, n_x = x.n, n_y = y.n, kept_x = x.memory, kept_y = y.memory](
+                          const Memory&) {
+                        Memory dx = tape_.floats(n_x);
+                        return Gradients{dx, tape_.floats(n_y)};
+                      });
+  };
+  Value scores = scale(product(as_batch(q), as_batch(k), n_scores));
+  if (bias.n > 0) scores = add(scores, bias);
+  if (h.causal) {
+    const Memory future = tape_.bytes(h.t * h.u);
+    { const Memory ones = tape_.bytes(h.t * h.u); }
+    scores = tape_.made(n_scores, tape_.floats(n_scores), {scores},
+                        [this, n_scores, future](const Memory&) {
+                          return Gradients{tape_.floats(n_scores)};
+                        });
+  }
+  Value p = with_saved_output(scores);
+  scores = {};
+  if (h.dropout > 0) {
+    { const Memory counters = tape_.bytes(kPhiloxBytes * n_scores); }
+    const Value factors{n_scores, tape_.floats(n_scores), nullptr};
+    p = tape_.made(n_scores, tape_.floats(n_scores), {p},
+                   [this, n_scores, kept = factors.memory](const Memory&) {
+                     return Gradients{tape_.floats(n_scores)};
+                   });
+  }
+  const Value mixed = product(p, as_batch(v), q.n);
+  // Heads side by side again: a copy, and in the backward pass one where heads are a batch.
+  return tape_.made(q.n, tape_.floats(q.n), {mixed}, [this, n = q.n, copies = h.b > 1](
+                                                         const Memory& dy) {
+    return Gradients{copies ? tape_.floats(n) : dy};
+  });
+}
+
+Value Operators::resolvent(const Value& v, bool causal) const {
+  const Memory g = tape_.floats(2 * v.n);
+  const Memory others = tape_.floats(causal ? 0 : 4 * v.n);
+  return tape_.made(2 * v.n, g, {v}, [this, n = v.n, g, others](const Memory&) {
+    return Gradients{tape_.floats(n)};
+  });
+}
+
+Value Operators::cross_entropy(const Value& logits, std::int64_t n_rows) const {
+  const std::int64_t n = logits.n;
+  if (!on_device()) {
+    const Memory rows = tape_.floats(2 * n_rows);
+    return tape_.made(1, tape_.bytes(kDouble), {logits},
+                      [this, n, kept = logits.memory, rows](const Memory&) {
+                        return Gradients{tape_.floats(n)};
+                      });
+  }
+  // ATen's own, in double: a log-softmax that is kept, and on the way back its gradient and that of
+  // what was picked.
+  Memory log_p;
+  {
+    const Memory converted = tape_.bytes(kDouble * n);
+    log_p = tape_.bytes(kDouble * n);
+  }
+  return tape_.made(1, tape_.bytes(kDouble), {logits}, [this, n, log_p](const Memory&) {
+    const Memory picked = tape_.bytes(kDouble * n);
+    const Memory gradient = tape_.bytes(kDouble * n);
+    return Gradients{tape_.floats(n)};
+  });
+}
+
+Value Operators::loss(const Value& x, const Matrix& head) const {
+  const std::int64_t rows = x.n / head.n_in;
+  const std::int64_t piece =
+      std::max(kPieceRows, kPieceElements / head.n_out / kPieceRows * kPieceRows);
+  if (rows <= piece) return cross_entropy(linear(x, head), rows);
+
+  const std::int64_t n_weights = head.n_out * head.n_in;
+  const bool graph = tape_.graph();
+  Memory dx;
+  Memory dw;
+  if (graph) dx = tape_.floats(x.n);
+  if (graph) dw = tape_.floats(n_weights);
+  if (on_device() || products_ == Products::cpu_rounded) {  // each piece has a graph of its own
+    const auto ignored = std::make_shared<Memory>();
+    const Value part =
+        graph ? tape_.input({piece * head.n_in, x.memory, nullptr}, ignored)
+              : Value{piece * head.n_in, x.memory, nullptr};
+    const Value sum = cross_entropy(linear(part, head), piece);
+    if (graph) tape_.run_backward(sum, tape_.bytes(kDouble));
+  } else {
+    const bool half = products_ == Products::cpu_bfloat16;
+    const std::int64_t size = half ? kHalf : kFloat;
+    const Memory w_half = tape_.bytes(half ? kHalf * n_weights : 0);
+    const Memory x_half = tape_.bytes(half ? kHalf * piece * head.n_in : 0);
+    const Memory logits = tape_.bytes(size * piece * head.n_out);
+    const Memory part = tape_.floats(graph ? piece * head.n_in : 0);
+  }
+  return tape_.made(1, tape_.bytes(kDouble), {x}, [dx, dw](const Memory&) { return Gradients{dx}; });
+}
+
+}  // namespace pg::shard

@@ -1,0 +1,81 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "shard/tape.hpp"
+
+namespace pg::shard {
+
+/// How matrix products run, which decides what they keep.
+enum class Products {
+  float32,         ///< keep the input
+  cpu_bfloat16,    ///< keep the input in half its size
+  cpu_rounded,     ///< keep input and weights, rounded, as float32
+  device_half,     ///< keep input and weights in half their size, by the library's own product
+};
+
+/// The memory of ops' operators (src/ops), one for one: what each allocates, what its autograd
+/// function keeps for the backward pass, and what that allocates. Sizes are in elements.
+class Operators {
+ public:
+  Operators(Tape& tape, Products products) : tape_(tape), products_(products) {}
+
+  struct Matrix {
+    std::int64_t n_out;
+    std::int64_t n_in;
+    bool biased = false;
+  };
+  Value linear(const Value& x, const Matrix& matrix) const;
+  Value norm(const Value& x, std::int64_t width, bool is_layer) const;
+  Value gate(const Value& h) const;
+  Value gate(const Value& x, const Value& h) const;
+  Value gate_function(const Value& h) const;  ///< ops::gate_function
+
+  // What ATen does.
+  Value add(const Value& a, const Value& b) const;
+  Value add_constant(const Value& a) const;  ///< of b's shape, without a gradient
+  Value scale(const Value& x) const;         ///< by a number
+  Value multiply(const Value& a, const Value& b) const;
+  Value with_saved_output(const Value& x) const;  ///< softmax, sigmoid, tanh
+  Value with_saved_input(const Value& x) const;   ///< clamp
+  Value sum(const Value& x, std::int64_t n) const;
+  Value narrow(const Value& x, std::int64_t n) const;  ///< a view; its gradient has the whole size
+  Value select_rows(const Value& x) const;             ///< index_select by a permutation
+  Value concatenated(const std::vector<Value>& parts) const;
+  Value repeated(const Value& x, std::int64_t n) const;
+  Value dropout(const Value& x, double p) const;
+
+  /// Rows of a table (n_rows, width) at n / width places.
+  Value embedding(std::int64_t n_rows, std::int64_t width, std::int64_t n) const;
+  /// Adds a table (n_rows, width) whose first t rows every sequence gets.
+  Value add_positions(const Value& x, std::int64_t n_rows, std::int64_t t,
+                      std::int64_t width) const;
+
+  struct Heads {
+    std::int64_t b, t, u;
+    std::int64_t n_heads;
+    std::int64_t width;  ///< of all heads together
+    bool causal = false;
+    bool rope = false;
+    double dropout = 0;
+  };
+  Value attention(const Value& qkv, const Heads& heads) const;  ///< ops::attention, t = u
+  /// The one that builds (t, u), ops::reference::multi_head_attention without rotation; `bias` may
+  /// be empty.
+  Value built_attention(const Value& q, const Value& k, const Value& v, const Value& bias,
+                        const Heads& heads) const;
+  Value resolvent(const Value& v, bool causal) const;
+
+  /// ops::linear_cross_entropy_sum over the head (v, d).
+  Value loss(const Value& x, const Matrix& head) const;
+
+ private:
+  [[nodiscard]] Value cross_entropy(const Value& logits, std::int64_t n_rows) const;
+  [[nodiscard]] bool on_device() const { return products_ == Products::device_half; }
+
+  Tape& tape_;
+  Products products_;
+};
+
+}  // namespace pg::shard

@@ -1,0 +1,118 @@
+#include "shard/unit_memory.hpp"
+
+#include <algorithm>
+#include <utility>
+
+// Follows ShardedParameters call by call.
+
+namespace pg::shard {
+
+UnitMemory::UnitMemory(std::vector<std::int64_t> units, const config::ShardSettings& settings)
+    : units_(std::move(units)), settings_(settings), states_(units_.size()) {
+  for (std::size_t unit = 0; unit < units_.size(); ++unit) forward(unit);
+  for (std::size_t unit = units_.size(); unit-- > 1;) backward(unit);
+  finish_units_after(0);
+  take(0, Use::wire);
+  give_back(0, Use::gradients);
+}
+
+std::int64_t UnitMemory::elements(Use use) const {
+  std::int64_t sum = 0;
+  for (const auto& [n, size] : sizes_) {
+    const auto found = size.at_most.find(use);
+    if (found != size.at_most.end()) sum += n * found->second;
+  }
+  return sum;
+}
+
+void UnitMemory::take(std::size_t unit, Use use) {
+  Size& size = sizes_[units_[unit]];
+  ++size.now[use];
+  if (++size.in_use <= size.most) return;
+  size.most = size.in_use;
+  size.at_most = size.now;
+}
+
+void UnitMemory::give_back(std::size_t unit, Use use) {
+  Size& size = sizes_[units_[unit]];
+  --size.now[use];
+  --size.in_use;
+}
+
+void UnitMemory::start_gather(std::size_t unit) {
+  State& state = states_[unit];
+  if (state.values || state.gathering) return;
+  state.gathering = true;
+  take(unit, Use::wire);
+}
+
+void UnitMemory::gather(std::size_t unit) {
+  State& state = states_[unit];
+  if (state.values) return;
+  start_gather(unit);
+  take(unit, Use::values);
+  give_back(unit, Use::wire);
+  state.gathering = false;
+  state.values = true;
+}
+
+void UnitMemory::release(std::size_t unit) {
+  if (std::exchange(states_[unit].values, false)) give_back(unit, Use::values);
+}
+
+void UnitMemory::forward(std::size_t unit) {
+  gather(unit);
+  const auto last =
+      std::min(unit + static_cast<std::size_t>(settings_.prefetch), units_.size() - 1);
+  for (std::size_t next = unit + 1; next <= last; ++next) start_gather(next);
+  const bool stays = unit == 0 || unit + 1 == units_.size();
+  if (settings_.reshard_after_forward && !stays) release(unit);
+}
+
+void UnitMemory::finish_reduction(std::size_t unit) {
+  if (std::exchange(states_[unit].reducing, false)) give_back(unit, Use::wire);
+}
+
+void UnitMemory::finish_units_after(std::size_t unit) {
+  const auto in_flight = static_cast<std::size_t>(std::max<std::int64_t>(1, settings_.prefetch));
+  for (std::size_t u = units_.size() - 1; u > unit; --u) {
+    if (!states_[u].gradients) continue;
+    if (settings_.reshard_after_forward) release(u);
+    take(u, Use::wire);
+    states_[u].reducing = true;
+    states_[u].gradients = false;
+    give_back(u, Use::gradients);
+    if (settings_.prefetch == 0) finish_reduction(u);
+    for (std::size_t older = u + in_flight; older < units_.size(); ++older) {
+      finish_reduction(older);
+    }
+  }
+}
+
+void UnitMemory::backward(std::size_t unit) {
+  const auto make_gradients = [&](std::size_t u) {
+    if (!std::exchange(states_[u].gradients, true)) take(u, Use::gradients);
+  };
+  make_gradients(0);
+  finish_units_after(unit);
+  gather(unit);
+  make_gradients(unit);
+  for (std::int64_t k = 1; k <= settings_.prefetch && static_cast<std::size_t>(k) < unit; ++k) {
+    start_gather(unit - static_cast<std::size_t>(k));
+  }
+}
+
+std::int64_t received_elements(const std::vector<std::int64_t>& units) {
+  std::vector<std::int64_t> buffers;
+  for (std::size_t unit = units.size(); unit-- > 0;) {
+    const std::int64_t half = (units[unit] + 1) / 2;
+    const bool fits =
+        std::any_of(buffers.begin(), buffers.end(), [&](std::int64_t n) { return n >= half; });
+    if (!fits) buffers.push_back(half);
+  }
+  std::int64_t sum = 0;
+  for (const std::int64_t n : buffers) sum += n;
+  return sum;
+}
+
+}  // namespace pg::shard
