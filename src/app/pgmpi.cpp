@@ -26,8 +26,10 @@
 #include "config/command_line.hpp"
 #include "config/study.hpp"
 #include "record/run_directory.hpp"
+#include "shard/device.hpp"
 #include "study/attention_maps.hpp"
 #include "study/device.hpp"
+#include "study/device_plan.hpp"
 #include "study/export_weights.hpp"
 #include "study/plan.hpp"
 #include "study/prove.hpp"
@@ -54,6 +56,7 @@ struct Arguments {
   bool has_grid = false;
   bool has_plan = false;
   bool has_prove = false;
+  bool has_device = false;
   bool print_config = false;
 };
 
@@ -86,6 +89,13 @@ void end_all_ranks(pg::comm::Session& session) {
 }
 
 void plan(const Arguments& arguments, const pg::config::Study& study) {
+  if (arguments.has_device) {
+    const auto result =
+        pg::study::plan_for_device(study, std::max(1, arguments.ranks), arguments.device.kind);
+    fmt::print("{}", arguments.format == "json" ? pg::study::device_plan_json(result)
+                                                : pg::study::device_plan_text(result));
+    return;
+  }
   if (arguments.ranks == 0) return print_plan(pg::study::make_plan(study), arguments.format);
   const auto on = [&](const pg::comm::Communicator& world) {
     const pg::comm::Teams teams(world);
@@ -233,7 +243,8 @@ int main(int argc, char** argv) {
   app.add_option("--steps", arguments.steps, "of --prove (default: 200)")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1'000'000}))
       ->needs(prove);
-  app.add_option("--ranks", arguments.ranks, "of --plan: also the schedule on this many ranks")
+  app.add_option("--ranks", arguments.ranks,
+                 "of --plan: also the schedule on this many ranks; with --device the ledger")
       ->check(CLI::Range(1, 1'000'000))
       ->needs(plan);
   app.add_option("--max-time", arguments.max_time_s,
@@ -250,13 +261,15 @@ int main(int argc, char** argv) {
       ->check(CLI::NonNegativeNumber)
       ->excludes(plan)
       ->type_name("SECONDS");
-  auto* device = app.add_option("--device", arguments.device.kind, "cpu (default) or cuda")
-                     ->check(CLI::IsMember({"cpu", "cuda"}))
-                     ->excludes(plan);
+  auto* device = app.add_option(
+      "--device", arguments.device.kind,
+      "cpu (default) or cuda; of --plan: memory, messages and time of a rank on such a device (" +
+          pg::join(pg::shard::known_devices(), ", ") + ")");
   app.add_option("--ranks-per-gpu", arguments.device.ranks_per_gpu,
                  "ranks that may share one GPU (default: 1)")
       ->check(CLI::Range(1, 64))
-      ->needs(device);
+      ->needs(device)
+      ->excludes(plan);
   app.add_option("--set", arguments.load.overrides,
                  "path=value, over the study and its preset; may be repeated")
       ->type_name("PATH=VALUE")
@@ -282,6 +295,12 @@ int main(int argc, char** argv) {
     arguments.has_grid = grid->count() > 0;
     arguments.has_plan = plan->count() > 0;
     arguments.has_prove = prove->count() > 0;
+    arguments.has_device = device->count() > 0;
+    const std::string& kind = arguments.device.kind;
+    if (!arguments.has_plan && kind != "cpu" && kind != "cuda") {
+      pg::throw_settings("--device " + kind, "cpu or cuda",
+                         "--plan STUDY --device " + kind + " plans for one");
+    }
     if (weights->count() > 0) {
       fmt::print("{}", pg::study::export_weights(arguments.export_weights, arguments.output));
       return static_cast<int>(pg::ExitCode::done);

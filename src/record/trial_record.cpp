@@ -127,6 +127,7 @@ void write_trial(const std::filesystem::path& file, const TrialRecord& record) {
     visit_series(record, [&](const char* name, const auto& values) { out.dataset(name, values); });
     visit_events(record, [&](const char* name, const auto& values) { out.dataset(name, values); });
     visit_measurements(s, [&](const char* name, double value) { out.attribute(name, value); });
+    out.attribute("predicted_memory_mb", s.predicted_memory_mb);
     visit_measured_series(record,
                           [&](const char* name, const auto& values) { out.dataset(name, values); });
     out.close();
@@ -172,6 +173,7 @@ TrialRecord read_trial(const std::filesystem::path& file) {
     visit_measured_series(record,
                           [&](const char* name, auto& values) { read_into(in, name, values); });
   }
+  if (version >= 5) s.predicted_memory_mb = in.real("predicted_memory_mb");
   const std::size_t steps = record.train_step.size();
   if (record.train_loss.size() != steps || record.grad_norm.size() != steps ||
       record.lr.size() != steps || record.val_loss.size() != record.val_step.size() ||

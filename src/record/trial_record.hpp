@@ -43,11 +43,12 @@ struct TrialSummary {
   bool converged = false;       ///< sd below the limit and no significant downward drift
   double clip_fraction = 0;     ///< share of steps whose gradient norm exceeded the limit
   double seconds = 0;           ///< wall time of training and evaluation
-  double forward_flops = 0;    ///< of one target: matrix products; a training step has 3 times that
-  double peak_fraction = 0;    ///< of the cores' multiply-add peak, in training; 0: not on a CPU
-  double peak_memory_mb = 0;   ///< largest resident memory of a rank while it trained this
-  double inference_s = 0;      ///< of a forward pass over one sequence, the median
-  std::int64_t team_size = 1;  ///< ranks that trained it together
+  double forward_flops = 0;   ///< of one target: matrix products; a training step has 3 times that
+  double peak_fraction = 0;   ///< of the cores' multiply-add peak, in training; 0: not on a CPU
+  double peak_memory_mb = 0;  ///< largest resident memory of a rank while it trained this
+  double predicted_memory_mb = 0;       ///< what the ledger said that would be; 0: not on a CPU
+  double inference_s = 0;               ///< of a forward pass over one sequence, the median
+  std::int64_t team_size = 1;           ///< ranks that trained it together
   std::string reproducible = "strict";  ///< fast: the numbers depend on team_size
   std::string parameter_hash;           ///< SHA-256 over the final parameters, in order
   std::string launch;                   ///< id of the launch in provenance.json that trained it
@@ -89,7 +90,7 @@ struct TrialRecord {
 inline constexpr std::size_t kGradientTails = 6;
 inline constexpr std::size_t kNoiseTails = 7;
 
-inline constexpr std::int64_t kTrialFormatVersion = 4;
+inline constexpr std::int64_t kTrialFormatVersion = 5;
 
 /// Writes metrics.h5 aside, re-reads it, renames it into place; then the trial counts. IoError.
 void write_trial(const std::filesystem::path& file, const TrialRecord& record);

@@ -30,20 +30,21 @@ constexpr const char* kHopperSource = "Llama 3 405B on H100, Dubey et al. 2024";
 // A file system that a node reaches with 2 GB/s: assumed.
 constexpr double kNodeDisk = 2 * kGiga;
 
-/// Peaks and bandwidths: NVIDIA's data sheets of the SXM modules, dense; float32 without TF32, which
-/// LibTorch's products do not use unless told. Memory: what nvidia-smi shows. Nodes: DGX A100 (NVLink
-/// 600 GB/s both ways, 8 x HDR 200 Gb/s), DGX H100 and H200 (900 GB/s, 8 x NDR 400 Gb/s).
+/// Peaks and bandwidths: NVIDIA's data sheets of the SXM modules, dense; float32 without TF32,
+/// which LibTorch's products do not use unless told. Memory: what nvidia-smi shows. Nodes: DGX A100
+/// (NVLink 600 GB/s both ways, 8 x HDR 200 Gb/s), DGX H100 and H200 (900 GB/s, 8 x NDR 400 Gb/s).
 std::vector<Device> table() {
-  Device a100{"a100-40g",   true,         40960 * kMebibyte, 19.5 * kTera, 312 * kTera,
-              kAmpereEfficiency, kAmpereSource, 1555 * kGiga, 8, 300 * kGiga,
-              25 * kGiga,   kNodeDisk};
+  Device a100{"a100-40g",    true,         40960 * kMebibyte,
+              19.5 * kTera,  312 * kTera,  kAmpereEfficiency,
+              kAmpereSource, 1555 * kGiga, 8,
+              300 * kGiga,   25 * kGiga,   kNodeDisk};
   Device a100_80 = a100;
   a100_80.name = "a100-80g";
   a100_80.memory_bytes = 81920 * kMebibyte;
   a100_80.memory_bytes_per_s = 2039 * kGiga;
-  Device h100{"h100-80g",   true,         81559 * kMebibyte, 67 * kTera, 989 * kTera,
-              kHopperEfficiency, kHopperSource, 3350 * kGiga, 8, 450 * kGiga,
-              50 * kGiga,   kNodeDisk};
+  Device h100{"h100-80g",        true,          81559 * kMebibyte, 67 * kTera, 989 * kTera,
+              kHopperEfficiency, kHopperSource, 3350 * kGiga,      8,          450 * kGiga,
+              50 * kGiga,        kNodeDisk};
   Device h200 = h100;
   h200.name = "h200-141g";
   h200.memory_bytes = 143771 * kMebibyte;
@@ -77,7 +78,7 @@ Device this_machine(int n_ranks) {
   d.float32_flops = ops::measure_peak_flops();
   d.half_flops = d.float32_flops;
   d.efficiency = 0.5;
-  d.efficiency_source = "nano and GPT-2 small with this program, README";
+  d.efficiency_source = "README, Speed";
   d.memory_bytes_per_s = measured_bandwidth();
   d.ranks_per_node = n_ranks;
   // A message between processes of a machine is copied in and out of shared memory.

@@ -10,16 +10,16 @@ namespace pg::shard {
 struct Device {
   std::string name;
   bool is_gpu = true;
-  std::int64_t memory_bytes = 0;       ///< of a rank
-  double float32_flops = 0;            ///< peak of matrix products
-  double half_flops = 0;               ///< the same in bfloat16 or float16, sums in float32
-  double efficiency = 0;               ///< share of the peak that training reaches
-  std::string efficiency_source;       ///< where that is from
-  double memory_bytes_per_s = 0;       ///< peak bandwidth
+  std::int64_t memory_bytes = 0;  ///< of a rank
+  double float32_flops = 0;       ///< peak of matrix products
+  double half_flops = 0;          ///< the same in bfloat16 or float16, sums in float32
+  double efficiency = 0;          ///< share of the peak that training reaches
+  std::string efficiency_source;  ///< where that is from
+  double memory_bytes_per_s = 0;  ///< peak bandwidth
   int ranks_per_node = 1;
-  double node_link_bytes_per_s = 0;    ///< of a rank, each way, inside a node
-  double link_bytes_per_s = 0;         ///< of a rank, each way, between nodes
-  double disk_bytes_per_s = 0;         ///< of a node, writing or reading
+  double node_link_bytes_per_s = 0;  ///< of a rank, each way, inside a node
+  double link_bytes_per_s = 0;       ///< of a rank, each way, between nodes
+  double disk_bytes_per_s = 0;       ///< of a node, writing or reading
 };
 
 /// The names that device_named() knows.

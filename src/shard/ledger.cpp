@@ -75,7 +75,8 @@ int Job::replicas() const {
 
 std::int64_t Job::micro_steps() const {
   // A group of ranks that share the tensors computes a sub-tree of the chunks.
-  const auto leaves = static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(n_chunks)));
+  const auto leaves =
+      static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(n_chunks)));
   const std::int64_t of_group = std::max<std::int64_t>(1, leaves / replicas());
   return (std::min(n_chunks, of_group) + degree() - 1) / degree();
 }
@@ -98,6 +99,14 @@ std::int64_t shard_elements(const std::vector<model::ParameterSpec>& specs, int 
   return sum;
 }
 
+std::int64_t received_bytes(const Job& job) {
+  if (!job.in_tree_order) return 0;
+  std::int64_t elements = job.degree() > 1 ? received_elements(job.units) : 0;
+  // The first half of a sum over replicas of the shard.
+  if (job.replicas() > 1) elements += shard_elements(job.shape.specs, job.degree(), 0) / 2;
+  return kFloat * elements;
+}
+
 std::vector<MemoryLine> memory_of(const Job& job, bool on_gpu) {
   const int degree = job.degree();
   const std::int64_t shard = kFloat * shard_elements(job.shape.specs, degree, 0);
@@ -111,28 +120,31 @@ std::vector<MemoryLine> memory_of(const Job& job, bool on_gpu) {
     gathered = kFloat * units.elements(UnitMemory::Use::values);
     unit_gradients = kFloat * units.elements(UnitMemory::Use::gradients);
     buffers = kFloat * units.elements(UnitMemory::Use::wire);
-    if (job.in_tree_order) buffers += kFloat * received_elements(job.units);
   }
-  if (job.replicas() > 1 && job.in_tree_order) buffers += shard / 2;  // the first half of a sum
+  buffers += received_bytes(job);
   const bool sums = job.in_tree_order || degree > 1;
   return {
-      {"parameters", "4 bytes of each parameter of the shard, ceil(rows / degree) rows of each "
-                     "tensor", shard},
+      {"parameters",
+       "4 bytes of each parameter of the shard, ceil(rows / degree) rows of each "
+       "tensor",
+       shard},
       {"gradients", "the same, of the gradients", shard},
       {"moments", "twice the same", 2 * shard},
-      {"partial_sums", "the same for each digit of a binary counter of the rank's chunks", 
+      {"partial_sums", "the same for each digit of a binary counter of the rank's chunks",
        sums ? counter_buffers(job.micro_steps()) * shard : 0},
       {"gathered_units", "full parameters of the units in use and of those gathered ahead",
        gathered},
       {"unit_gradients", "full gradients of the units in their backward pass or being summed",
        unit_gradients},
-      {"communication_buffers", "one of a unit's size for each collective under way, half of it for "
-                                "what arrives, half the shard for sums over replicas", buffers},
+      {"communication_buffers",
+       "one of a unit's size for each collective under way, half of it for "
+       "what arrives, half the shard for sums over replicas",
+       buffers},
       {"activations", "what the operators keep for the backward pass, and what runs",
        of(Use::activations)},
       {"logits", "logits of a piece of rows with their gradient, and the head's gradients",
        of(Use::logits)},
-      {"checkpoint_copy", "12 bytes of each parameter, over the team", 
+      {"checkpoint_copy", "12 bytes of each parameter, over the team",
        job.saves ? 12 * job.n_parameters() / job.team : 0, /*on_host=*/true},
       {"base_process", "program and libraries before anything is trained",
        on_gpu ? kGpuProcessBytes : kProcessBytes},
@@ -177,8 +189,8 @@ double step_flops(const Job& job) {
 StepTime step_time(const Job& job, const Device& device) {
   StepTime time;
   const double peak = is_half(job) ? device.half_flops : device.float32_flops;
-  const auto sequences = static_cast<double>(
-      std::min(job.batch, job.micro_steps() * job.shape.sequences));
+  const auto sequences =
+      static_cast<double>(std::min(job.batch, job.micro_steps() * job.shape.sequences));
   time.compute_s = passes(job) * job.forward_flops * sequences / (peak * device.efficiency);
   const auto shard = static_cast<double>(kFloat * shard_elements(job.shape.specs, job.degree(), 0));
   // AdamW reads four buffers and writes three; a partial sum reads two and writes one.
@@ -188,8 +200,7 @@ StepTime step_time(const Job& job, const Device& device) {
   const bool overlaps = job.degree() > 1 && job.shard.prefetch > 0;
   // The first gather and the last reduce-scatter have nothing to hide behind.
   const double ends = time.messages_s / static_cast<double>(job.units.size());
-  time.exposed_s =
-      overlaps ? std::max(ends, time.messages_s - time.compute_s) : time.messages_s;
+  time.exposed_s = overlaps ? std::max(ends, time.messages_s - time.compute_s) : time.messages_s;
   const Traffic traffic = wire_of(job, device).total();
   const bool nodes_apart = traffic.between_nodes / device.link_bytes_per_s >
                            traffic.in_node / device.node_link_bytes_per_s;

@@ -19,7 +19,8 @@ constexpr std::int64_t kQueryBlock = 64;  // of ops/attention.cpp
 constexpr std::int64_t kPieceElements = std::int64_t{1} << 23;
 constexpr std::int64_t kPieceRows = 48;
 
-/// Per element, what the counters of a dropout by ATen's operators hold at once (ops/reference.cpp).
+/// Per element, what the counters of a dropout by ATen's operators hold at once
+/// (ops/reference.cpp).
 constexpr std::int64_t kPhiloxBytes = 26;
 
 }  // namespace
@@ -47,19 +48,19 @@ Value Operators::linear(const Value& x, const Matrix& m) const {
         const Memory y_half = tape.bytes(kHalf * n_out);
         y = tape.floats(n_out);
       }
-      return tape_.made(
-          n_out, y, {x}, [&tape, n_x, n_weights, n_out, kept = x_half](const Memory&) {
-            const Memory dy_half = tape.bytes(kHalf * n_out);
-            Memory dx;
-            {
-              const Memory w_half = tape.bytes(kHalf * n_weights);
-              const Memory dx_half = tape.bytes(kHalf * n_x);
-              dx = tape.floats(n_x);
-            }
-            const Memory dw_half = tape.bytes(kHalf * n_weights);
-            const Memory dw = tape.floats(n_weights);
-            return Gradients{dx};
-          });
+      return tape_.made(n_out, y, {x},
+                        [&tape, n_x, n_weights, n_out, kept = x_half](const Memory&) {
+                          const Memory dy_half = tape.bytes(kHalf * n_out);
+                          Memory dx;
+                          {
+                            const Memory w_half = tape.bytes(kHalf * n_weights);
+                            const Memory dx_half = tape.bytes(kHalf * n_x);
+                            dx = tape.floats(n_x);
+                          }
+                          const Memory dw_half = tape.bytes(kHalf * n_weights);
+                          const Memory dw = tape.floats(n_weights);
+                          return Gradients{dx};
+                        });
     }
     case Products::cpu_rounded: {
       const auto rounded = [&tape](std::int64_t n) {
@@ -73,16 +74,16 @@ Value Operators::linear(const Value& x, const Matrix& m) const {
         const Memory product = tape.floats(n_out);
         y = rounded(n_out);
       }
-      return tape_.made(n_out, y, {x},
-                        [&tape, rounded, n_x, n_weights, n_out, x_rounded, w_rounded](
-                            const Memory&) {
-                          const Memory dy = rounded(n_out);
-                          Memory dx = tape.floats(n_x);
-                          Memory dw = tape.floats(n_weights);
-                          dx = rounded(n_x);
-                          dw = rounded(n_weights);
-                          return Gradients{dx};
-                        });
+      return tape_.made(
+          n_out, y, {x},
+          [&tape, rounded, n_x, n_weights, n_out, x_rounded, w_rounded](const Memory&) {
+            const Memory dy = rounded(n_out);
+            Memory dx = tape.floats(n_x);
+            Memory dw = tape.floats(n_weights);
+            dx = rounded(n_x);
+            dw = rounded(n_weights);
+            return Gradients{dx};
+          });
     }
     case Products::device_half: {
       const Memory x_half = tape.bytes(kHalf * n_x);
@@ -158,23 +159,22 @@ Value Operators::scale(const Value& x) const {
 
 Value Operators::multiply(const Value& a, const Value& b) const {
   const std::int64_t n = std::max(a.n, b.n);
-  return tape_.made(n, tape_.floats(n), {a, b},
-                    [this, n, n_a = a.n, n_b = b.n, kept_a = a.memory, kept_b = b.memory](
-                        const Memory&) {
-                      const auto part = [&](std::int64_t size) {
-                        Memory product = tape_.floats(n);
-                        return size == n ? product : tape_.floats(size);
-                      };
-                      Memory da = part(n_a);
-                      return Gradients{da, part(n_b)};
-                    });
+  return tape_.made(
+      n, tape_.floats(n), {a, b},
+      [this, n, n_a = a.n, n_b = b.n, kept_a = a.memory, kept_b = b.memory](const Memory&) {
+        const auto part = [&](std::int64_t size) {
+          Memory product = tape_.floats(n);
+          return size == n ? product : tape_.floats(size);
+        };
+        Memory da = part(n_a);
+        return Gradients{da, part(n_b)};
+      });
 }
 
 Value Operators::with_saved_output(const Value& x) const {
   const Memory y = tape_.floats(x.n);
-  return tape_.made(x.n, y, {x}, [this, n = x.n, y](const Memory&) {
-    return Gradients{tape_.floats(n)};
-  });
+  return tape_.made(x.n, y, {x},
+                    [this, n = x.n, y](const Memory&) { return Gradients{tape_.floats(n)}; });
 }
 
 Value Operators::with_saved_input(const Value& x) const {
@@ -189,9 +189,8 @@ Value Operators::sum(const Value& x, std::int64_t n) const {
 }
 
 Value Operators::narrow(const Value& x, std::int64_t n) const {
-  return tape_.made(n, x.memory, {x}, [this, whole = x.n](const Memory&) {
-    return Gradients{tape_.floats(whole)};
-  });
+  return tape_.made(n, x.memory, {x},
+                    [this, whole = x.n](const Memory&) { return Gradients{tape_.floats(whole)}; });
 }
 
 Value Operators::select_rows(const Value& x) const {
@@ -208,8 +207,9 @@ Value Operators::concatenated(const std::vector<Value>& parts) const {
 
 Value Operators::repeated(const Value& x, std::int64_t n) const {
   if (n == x.n) return x;
-  return tape_.made(n, tape_.floats(n), {x},
-                    [this, before = x.n](const Memory&) { return Gradients{tape_.floats(before)}; });
+  return tape_.made(n, tape_.floats(n), {x}, [this, before = x.n](const Memory&) {
+    return Gradients{tape_.floats(before)};
+  });
 }
 
 Value Operators::dropout(const Value& x, double p) const {
@@ -252,28 +252,27 @@ Value Operators::built_attention(const Value& q, const Value& k, const Value& v,
   const std::int64_t n_scores = h.b * h.n_heads * h.t * h.u;
   // Heads of several sequences cannot be viewed as one batch: the product copies them.
   const auto as_batch = [&](const Value& x) {
-    return tape_.made(x.n, h.b > 1 ? tape_.floats(x.n) : x.memory, {x}, [this, n = x.n](
-                                                                            const Memory&) {
-      return Gradients{tape_.floats(n)};  // back in the order of the features
-    });
+    return tape_.made(x.n, h.b > 1 ? tape_.floats(x.n) : x.memory, {x},
+                      [this, n = x.n](const Memory&) {
+                        return Gradients{tape_.floats(n)};  // back in the order of the features
+                      });
   };
   const auto product = [&](const Value& x, const Value& y, std::int64_t n) {
-    return tape_.made(n, tape_.floats(n), {x, y},
-                      [this, n_x = x.n, n_y = y.n, kept_x = x.memory, kept_y = y.memory](
-                          const Memory&) {
-                        Memory dx = tape_.floats(n_x);
-                        return Gradients{dx, tape_.floats(n_y)};
-                      });
+    return tape_.made(
+        n, tape_.floats(n), {x, y},
+        [this, n_x = x.n, n_y = y.n, kept_x = x.memory, kept_y = y.memory](const Memory&) {
+          Memory dx = tape_.floats(n_x);
+          return Gradients{dx, tape_.floats(n_y)};
+        });
   };
   Value scores = scale(product(as_batch(q), as_batch(k), n_scores));
   if (bias.n > 0) scores = add(scores, bias);
   if (h.causal) {
     const Memory future = tape_.bytes(h.t * h.u);
     { const Memory ones = tape_.bytes(h.t * h.u); }
-    scores = tape_.made(n_scores, tape_.floats(n_scores), {scores},
-                        [this, n_scores, future](const Memory&) {
-                          return Gradients{tape_.floats(n_scores)};
-                        });
+    scores = tape_.made(
+        n_scores, tape_.floats(n_scores), {scores},
+        [this, n_scores, future](const Memory&) { return Gradients{tape_.floats(n_scores)}; });
   }
   Value p = with_saved_output(scores);
   scores = {};
@@ -287,10 +286,10 @@ Value Operators::built_attention(const Value& q, const Value& k, const Value& v,
   }
   const Value mixed = product(p, as_batch(v), q.n);
   // Heads side by side again: a copy, and in the backward pass one where heads are a batch.
-  return tape_.made(q.n, tape_.floats(q.n), {mixed}, [this, n = q.n, copies = h.b > 1](
-                                                         const Memory& dy) {
-    return Gradients{copies ? tape_.floats(n) : dy};
-  });
+  return tape_.made(q.n, tape_.floats(q.n), {mixed},
+                    [this, n = q.n, copies = h.b > 1](const Memory& dy) {
+                      return Gradients{copies ? tape_.floats(n) : dy};
+                    });
 }
 
 Value Operators::resolvent(const Value& v, bool causal) const {
@@ -338,9 +337,8 @@ Value Operators::loss(const Value& x, const Matrix& head) const {
   if (graph) dw = tape_.floats(n_weights);
   if (on_device() || products_ == Products::cpu_rounded) {  // each piece has a graph of its own
     const auto ignored = std::make_shared<Memory>();
-    const Value part =
-        graph ? tape_.input({piece * head.n_in, x.memory, nullptr}, ignored)
-              : Value{piece * head.n_in, x.memory, nullptr};
+    const Value part = graph ? tape_.input({piece * head.n_in, x.memory, nullptr}, ignored)
+                             : Value{piece * head.n_in, x.memory, nullptr};
     const Value sum = cross_entropy(linear(part, head), piece);
     if (graph) tape_.run_backward(sum, tape_.bytes(kDouble));
   } else {
@@ -351,7 +349,8 @@ Value Operators::loss(const Value& x, const Matrix& head) const {
     const Memory logits = tape_.bytes(size * piece * head.n_out);
     const Memory part = tape_.floats(graph ? piece * head.n_in : 0);
   }
-  return tape_.made(1, tape_.bytes(kDouble), {x}, [dx, dw](const Memory&) { return Gradients{dx}; });
+  return tape_.made(1, tape_.bytes(kDouble), {x},
+                    [dx, dw](const Memory&) { return Gradients{dx}; });
 }
 
 }  // namespace pg::shard

@@ -9,10 +9,10 @@ namespace pg::shard {
 
 /// How matrix products run, which decides what they keep.
 enum class Products {
-  float32,         ///< keep the input
-  cpu_bfloat16,    ///< keep the input in half its size
-  cpu_rounded,     ///< keep input and weights, rounded, as float32
-  device_half,     ///< keep input and weights in half their size, by the library's own product
+  float32,       ///< keep the input
+  cpu_bfloat16,  ///< keep the input in half its size
+  cpu_rounded,   ///< keep input and weights, rounded, as float32
+  device_half,   ///< keep input and weights in half their size, by the library's own product
 };
 
 /// The memory of ops' operators (src/ops), one for one: what each allocates, what its autograd

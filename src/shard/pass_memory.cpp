@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
-#include <string>
 #include <cmath>
+#include <map>
 #include <memory>
+#include <string>
 #include <utility>
 
 #include "base/error.hpp"
@@ -86,8 +86,8 @@ class Pass {
                   const Chunk& chunk, const Chunk& keys, bool causal, bool rope) const {
     const std::int64_t inner = m_.n_heads * m_.head_size();
     const std::int64_t kv = m_.kv_heads() * m_.head_size();
-    const Operators::Heads heads{chunk.b, chunk.t, keys.t, m_.n_heads, inner,
-                                 causal,  rope,    m_.dropout};
+    const Operators::Heads heads{chunk.b, chunk.t, keys.t, m_.n_heads,
+                                 inner,   causal,  rope,   m_.dropout};
     Value qkv;
     Value out;
     const bool joined = has(name + "_qkv");
@@ -133,8 +133,7 @@ class Pass {
       return ops_.multiply(value, ops_.add(ops_.scale(g), ops_.scale(b)));
     }
     const Value a = learned ? tape_.leaf(1) : token_alpha(h, h.n / width, gate.policy == "entropy");
-    return ops_.multiply(value,
-                         ops_.add(ops_.multiply(a, g), ops_.multiply(ops_.scale(a), b)));
+    return ops_.multiply(value, ops_.add(ops_.multiply(a, g), ops_.multiply(ops_.scale(a), b)));
   }
 
   Value token_alpha(const Value& h, std::int64_t rows, bool entropy) const {
@@ -250,8 +249,7 @@ class Pass {
                                                              const Value& added) {
         return through(encoder, layer, in, seen, added, chunk, keys);
       };
-      x = m_.activation_checkpointing ? recomputed(piece, x, memory, bias)
-                                      : piece(x, memory, bias);
+      x = m_.activation_checkpointing ? recomputed(piece, x, memory, bias) : piece(x, memory, bias);
     }
     return x;
   }

@@ -50,8 +50,8 @@ class UnitMemory {
   std::vector<State> states_;
 };
 
-/// Elements of the buffers that tree-ordered sums of these units receive into: half a unit each, and
-/// one that is free serves again where it is long enough.
+/// Elements of the buffers that tree-ordered sums of these units receive into: half a unit each,
+/// and one that is free serves again where it is long enough.
 std::int64_t received_elements(const std::vector<std::int64_t>& units);
 
 }  // namespace pg::shard

@@ -93,6 +93,14 @@ shard::Job job_of(const config::Settings& s, std::int64_t corpus_vocabulary,
   return job;
 }
 
+double predicted_memory_mb(const config::Settings& s, std::int64_t corpus_vocabulary,
+                           const config::ShardSettings& shard, int team, bool saves) {
+  shard::Job job = job_of(s, corpus_vocabulary, shard, team);
+  job.saves = saves;
+  constexpr bool kOnGpu = false;
+  return static_cast<double>(shard::total_bytes(shard::memory_of(job, kOnGpu), kOnGpu)) / 1e6;
+}
+
 std::int64_t count_parameters(const config::Settings& s, std::int64_t vocabulary) {
   const model::Network network = network_of(s, vocabulary);
   std::int64_t total = 0;

@@ -42,6 +42,11 @@ std::int64_t validations_in(const config::Settings& settings);
 shard::Job job_of(const config::Settings& settings, std::int64_t corpus_vocabulary,
                   const config::ShardSettings& shard, int team);
 
+/// Largest resident memory of a rank of that team, as the ledger predicts it, in MB (1e6 bytes).
+/// On the CPU.
+double predicted_memory_mb(const config::Settings& settings, std::int64_t corpus_vocabulary,
+                           const config::ShardSettings& shard, int team, bool saves);
+
 /// Parameters of the model that the settings describe, without making it.
 std::int64_t count_parameters(const config::Settings& settings, std::int64_t vocabulary);
 

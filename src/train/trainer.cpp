@@ -118,6 +118,7 @@ void use_one_thread() {
 Trainer::Trainer(const config::Settings& s, const data::Corpus& corpus,
                  const comm::Communicator& team, const Placement& placement)
     : settings_(s),
+      shard_(placement.shard),
       corpus_(long_enough(corpus, s)),
       team_(team),
       objective_(objective_of(s)),
@@ -145,6 +146,10 @@ bool Trainer::run(const Observer& observer, record::TrialRecord& record, checkpo
   summary.seed = settings_.train.seed;
   summary.n_parameters = parameters_.n_parameters();
   summary.team_size = team_.size();
+  if (parameters_.values().is_cpu()) {
+    summary.predicted_memory_mb = predicted_memory_mb(settings_, corpus_.vocabulary(), shard_,
+                                                      team_.size(), store != nullptr);
+  }
   summary.reproducible = settings_.train.reproducible;
   record.settings_yaml = config::print_settings(settings_);
   record.corpus_sha256 = corpus_.sha256;

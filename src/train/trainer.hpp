@@ -111,6 +111,7 @@ class Trainer {
   void add_tails(std::int64_t step, at::Tensor& gradient, record::TrialRecord& record);
 
   config::Settings settings_;
+  config::ShardSettings shard_;
   const data::Corpus& corpus_;
   const comm::Communicator& team_;
   data::Objective objective_;

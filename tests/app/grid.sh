@@ -9,7 +9,7 @@ small_study > "$study"
 numbers() {
   python3 - "$1/results.csv" << 'PY'
 import csv, sys
-MEASURED = ("seconds", "tokens_per_s", "peak_fraction", "peak_memory_mb", "inference_s", "launch", "team_size")
+MEASURED = ("seconds", "tokens_per_s", "peak_fraction", "peak_memory_mb", "predicted_memory_mb", "inference_s", "launch", "team_size")
 for row in csv.DictReader(open(sys.argv[1])):
     print(*[v for k, v in row.items() if k not in MEASURED])
 PY

@@ -49,6 +49,7 @@ TrialRecord sample_record() {
   s.forward_flops = 123456;
   s.peak_fraction = 0.47;
   s.peak_memory_mb = 312.5;
+  s.predicted_memory_mb = 298.25;
   s.inference_s = 1.5e-3;
   s.parameter_hash = std::string(64, 'f');
   s.launch = "launch-2";
@@ -105,6 +106,7 @@ void check_same(const TrialRecord& a, const TrialRecord& b) {
   BOOST_TEST(s.forward_flops == t.forward_flops);
   BOOST_TEST(s.peak_fraction == t.peak_fraction);
   BOOST_TEST(s.peak_memory_mb == t.peak_memory_mb);
+  BOOST_TEST(s.predicted_memory_mb == t.predicted_memory_mb);
   BOOST_TEST(s.inference_s == t.inference_s);
   BOOST_TEST(a.alpha == b.alpha, boost::test_tools::per_element());
   BOOST_TEST(a.tails_step == b.tails_step, boost::test_tools::per_element());
@@ -222,10 +224,15 @@ BOOST_AUTO_TEST_CASE(a_flipped_bit_anywhere_is_refused) {
 BOOST_AUTO_TEST_CASE(older_versions_are_read_without_what_they_lacked) {
   const ScratchFolder folder;
   const auto file = folder / "metrics.h5";
-  for (const char version : {1, 2, 3}) {
+  for (const char version : {1, 2, 3, 4}) {
     TrialRecord record = sample_record();
     write_trial(file, record);
     set_version(file, version);
+    record.summary.predicted_memory_mb = 0;
+    if (version == 4) {
+      check_same(read_trial(file), record);
+      continue;
+    }
     if (version < 3) record.event_step = record.event_kind = record.event_target = {};
     record.alpha = record.gradient_tails = record.noise_tails = {};
     record.tails_step = {};

@@ -1,0 +1,97 @@
+#define BOOST_TEST_MODULE sharded_memory
+#include <fmt/format.h>
+
+#include <boost/test/unit_test.hpp>
+#include <iostream>
+
+#include "comm/session.hpp"
+#include "config/study.hpp"
+#include "data/synthetic.hpp"
+#include "train/memory.hpp"
+
+// The ledger against the memory of ranks that share out the parameters.
+
+namespace {
+
+using pg::config::Settings;
+using pg::config::ShardSettings;
+
+struct Mpi {
+  pg::comm::Session session;
+};
+
+const pg::comm::Communicator& world() {
+  static Mpi mpi;
+  return mpi.session.world();
+}
+
+Settings model_of(const char* arch) {
+  Settings s;
+  s.model.arch = arch;
+  s.model.n_layers = 4;
+  s.model.d_model = 512;
+  s.model.n_heads = 8;
+  s.model.d_ff = 1536;
+  s.model.vocab_size = 6000;
+  s.data.sequence_length = 64;
+  s.train.steps = 2;
+  s.train.batch = 16;
+  s.train.chunk = 2;
+  s.eval.sequences = 1;
+  s.eval.interval = 1000;
+  s.eval.tail_steps = 1;
+  s.schedule.warmup_steps = 0;
+  return s;
+}
+
+void check(const char* name, const Settings& settings, const ShardSettings& shard) {
+  const auto corpus = pg::data::synthetic_corpus({.symbols = 52, .length = 20'000, .seed = 1}, 0.2);
+  pg::testing::return_large_blocks();
+  pg::train::use_one_thread();
+  (void)pg::testing::measure_memory(pg::testing::tiny(settings), corpus, world(), shard);
+  const auto f = pg::testing::measure_memory(settings, corpus, world(), shard);
+  if (world().rank() != 0) return;
+  std::cout << fmt::format(
+      "{} on {} ranks, degree {}, resharding {}, prefetch {}: tensors {:.2f} MB, predicted {:.2f} "
+      "({:.3f}); resident {:.1f} MB, predicted {:.1f} ({:.3f})\n",
+      name, world().size(), shard.degree, shard.reshard_after_forward, shard.prefetch,
+      f.tensors / 1e6, f.predicted_tensors / 1e6, f.predicted_tensors / f.tensors, f.resident / 1e6,
+      f.predicted / 1e6, f.predicted / f.resident);
+  BOOST_TEST(f.predicted_tensors > 0.98 * f.tensors);
+  BOOST_TEST(f.predicted_tensors < 1.02 * f.tensors);
+  BOOST_TEST(f.predicted > 0.9 * f.resident);
+  BOOST_TEST(f.predicted < 1.1 * f.resident);
+}
+
+BOOST_AUTO_TEST_CASE(all_ways_to_shard_a_network_with_a_tied_head) {
+  Settings settings = model_of("gpt");
+  settings.model.positions = "learned";
+  check("GPT", settings, {.degree = 1});
+  for (const bool reshard : {true, false}) {
+    for (const std::int64_t prefetch : {0, 1, 2}) {
+      check("GPT", settings, {0, reshard, prefetch});
+    }
+  }
+  check("GPT", settings, {.degree = 2});
+}
+
+BOOST_AUTO_TEST_CASE(a_head_of_its_own_and_activation_checkpointing) {
+  Settings settings = model_of("llama");
+  settings.model.tied_embeddings = false;
+  settings.model.gated_mlp = true;
+  settings.model.activation = "silu";
+  settings.model.activation_checkpointing = true;
+  check("LLaMA", settings, {.degree = 0});
+}
+
+BOOST_AUTO_TEST_CASE(an_encoder_and_uneven_shards) {
+  Settings settings = model_of("t5");
+  settings.model.n_layers = 2;
+  settings.model.vocab_size = 6001;
+  settings.model.positions = "relative";
+  settings.model.tied_embeddings = false;
+  settings.data.objective = "span_corruption";
+  check("T5", settings, {.degree = 0});
+}
+
+}  // namespace
