@@ -63,6 +63,15 @@ double passes(const Job& job) {
   return 4 - head_flops / job.forward_flops;
 }
 
+/// What sums in the tree's order receive into.
+std::int64_t received_bytes(const Job& job) {
+  if (!job.in_tree_order) return 0;
+  std::int64_t elements = job.degree() > 1 ? received_elements(job.units) : 0;
+  // The first half of a sum over replicas of the shard.
+  if (job.replicas() > 1) elements += shard_elements(job.shape.specs, job.degree(), 0) / 2;
+  return kFloat * elements;
+}
+
 }  // namespace
 
 int Job::degree() const {
@@ -99,14 +108,6 @@ std::int64_t shard_elements(const std::vector<model::ParameterSpec>& specs, int 
   return sum;
 }
 
-std::int64_t received_bytes(const Job& job) {
-  if (!job.in_tree_order) return 0;
-  std::int64_t elements = job.degree() > 1 ? received_elements(job.units) : 0;
-  // The first half of a sum over replicas of the shard.
-  if (job.replicas() > 1) elements += shard_elements(job.shape.specs, job.degree(), 0) / 2;
-  return kFloat * elements;
-}
-
 std::vector<MemoryLine> memory_of(const Job& job, bool on_gpu) {
   const int degree = job.degree();
   const std::int64_t shard = kFloat * shard_elements(job.shape.specs, degree, 0);
@@ -120,9 +121,15 @@ std::vector<MemoryLine> memory_of(const Job& job, bool on_gpu) {
     gathered = kFloat * units.elements(UnitMemory::Use::values);
     unit_gradients = kFloat * units.elements(UnitMemory::Use::gradients);
     buffers = kFloat * units.elements(UnitMemory::Use::wire);
+    // In the end each tensor is made whole for its hash, twice its size beside what a pass has
+    // left.
+    std::int64_t largest = 0;
+    for (const auto& spec : job.shape.specs) largest = std::max(largest, spec.n_elements());
+    buffers +=
+        std::max<std::int64_t>(0, 2 * kFloat * largest - of(Use::activations) - of(Use::logits));
   }
   buffers += received_bytes(job);
-  const bool sums = job.in_tree_order || degree > 1;
+  const bool sums = degree > 1 ? job.micro_steps() > 1 : job.in_tree_order;
   return {
       {"parameters",
        "4 bytes of each parameter of the shard, ceil(rows / degree) rows of each "

@@ -54,9 +54,6 @@ std::vector<MemoryLine> memory_of(const Job& job, bool on_gpu);
 /// Of the lines in the memory of a device that computes; on a CPU that is all of them.
 std::int64_t total_bytes(const std::vector<MemoryLine>& lines, bool on_gpu);
 
-/// Of the communication buffers, what sums in the tree's order receive into.
-std::int64_t received_bytes(const Job& job);
-
 /// Bytes that a rank receives in a step, by where they come from.
 struct Traffic {
   double in_node = 0;

@@ -25,6 +25,11 @@ constexpr std::int64_t kPhiloxBytes = 26;
 
 }  // namespace
 
+void Operators::arrive(const Waiting& waiting, const Memory& gradient) const {
+  if (waiting == nullptr) return;
+  *waiting = *waiting == nullptr ? gradient : tape_.bytes(gradient->bytes());
+}
+
 Value Operators::linear(const Value& x, const Matrix& m) const {
   const std::int64_t rows = x.n / m.n_in;
   const std::int64_t n_out = rows * m.n_out;
@@ -34,11 +39,14 @@ Value Operators::linear(const Value& x, const Matrix& m) const {
   switch (products_) {
     case Products::float32: {
       Memory y = tape.floats(n_out);
-      return tape_.made(n_out, y, {x}, [&tape, n_x, n_weights, kept = x.memory](const Memory&) {
-        Memory dx = tape.floats(n_x);
-        const Memory dw = tape.floats(n_weights);
-        return Gradients{dx};
-      });
+      return tape_.made(
+          n_out, y, {x},
+          [this, &tape, waiting = m.waiting, n_x, n_weights, kept = x.memory](const Memory&) {
+            Memory dx = tape.floats(n_x);
+            const Memory dw = tape.floats(n_weights);
+            arrive(waiting, dw);
+            return Gradients{dx};
+          });
     }
     case Products::cpu_bfloat16: {
       const Memory x_half = tape.bytes(kHalf * n_x);
@@ -48,19 +56,21 @@ Value Operators::linear(const Value& x, const Matrix& m) const {
         const Memory y_half = tape.bytes(kHalf * n_out);
         y = tape.floats(n_out);
       }
-      return tape_.made(n_out, y, {x},
-                        [&tape, n_x, n_weights, n_out, kept = x_half](const Memory&) {
-                          const Memory dy_half = tape.bytes(kHalf * n_out);
-                          Memory dx;
-                          {
-                            const Memory w_half = tape.bytes(kHalf * n_weights);
-                            const Memory dx_half = tape.bytes(kHalf * n_x);
-                            dx = tape.floats(n_x);
-                          }
-                          const Memory dw_half = tape.bytes(kHalf * n_weights);
-                          const Memory dw = tape.floats(n_weights);
-                          return Gradients{dx};
-                        });
+      return tape_.made(
+          n_out, y, {x},
+          [this, &tape, waiting = m.waiting, n_x, n_weights, n_out, kept = x_half](const Memory&) {
+            const Memory dy_half = tape.bytes(kHalf * n_out);
+            Memory dx;
+            {
+              const Memory w_half = tape.bytes(kHalf * n_weights);
+              const Memory dx_half = tape.bytes(kHalf * n_x);
+              dx = tape.floats(n_x);
+            }
+            const Memory dw_half = tape.bytes(kHalf * n_weights);
+            const Memory dw = tape.floats(n_weights);
+            arrive(waiting, dw);
+            return Gradients{dx};
+          });
     }
     case Products::cpu_rounded: {
       const auto rounded = [&tape](std::int64_t n) {
@@ -74,16 +84,17 @@ Value Operators::linear(const Value& x, const Matrix& m) const {
         const Memory product = tape.floats(n_out);
         y = rounded(n_out);
       }
-      return tape_.made(
-          n_out, y, {x},
-          [&tape, rounded, n_x, n_weights, n_out, x_rounded, w_rounded](const Memory&) {
-            const Memory dy = rounded(n_out);
-            Memory dx = tape.floats(n_x);
-            Memory dw = tape.floats(n_weights);
-            dx = rounded(n_x);
-            dw = rounded(n_weights);
-            return Gradients{dx};
-          });
+      return tape_.made(n_out, y, {x},
+                        [this, &tape, waiting = m.waiting, rounded, n_x, n_weights, n_out,
+                         x_rounded, w_rounded](const Memory&) {
+                          const Memory dy = rounded(n_out);
+                          Memory dx = tape.floats(n_x);
+                          Memory dw = tape.floats(n_weights);
+                          dx = rounded(n_x);
+                          dw = rounded(n_weights);
+                          arrive(waiting, dw);
+                          return Gradients{dx};
+                        });
     }
     case Products::device_half: {
       const Memory x_half = tape.bytes(kHalf * n_x);
@@ -94,15 +105,17 @@ Value Operators::linear(const Value& x, const Matrix& m) const {
         if (m.biased) y_half = tape.bytes(kHalf * n_out);
         y = tape.floats(n_out);
       }
-      return tape_.made(n_out, y, {x},
-                        [&tape, n_x, n_weights, n_out, x_half, w_half](const Memory&) {
-                          const Memory dy_half = tape.bytes(kHalf * n_out);
-                          const Memory dx_half = tape.bytes(kHalf * n_x);
-                          const Memory dw_half = tape.bytes(kHalf * n_weights);
-                          Memory dx = tape.floats(n_x);
-                          const Memory dw = tape.floats(n_weights);
-                          return Gradients{dx};
-                        });
+      return tape_.made(
+          n_out, y, {x},
+          [this, &tape, waiting = m.waiting, n_x, n_weights, n_out, x_half, w_half](const Memory&) {
+            const Memory dy_half = tape.bytes(kHalf * n_out);
+            const Memory dx_half = tape.bytes(kHalf * n_x);
+            const Memory dw_half = tape.bytes(kHalf * n_weights);
+            Memory dx = tape.floats(n_x);
+            const Memory dw = tape.floats(n_weights);
+            arrive(waiting, dw);
+            return Gradients{dx};
+          });
     }
   }
   throw InternalError({"an unknown kind of products", "", ""});
@@ -216,9 +229,11 @@ Value Operators::dropout(const Value& x, double p) const {
   return p == 0 ? x : scale(x);  // what is dropped is drawn again
 }
 
-Value Operators::embedding(std::int64_t n_rows, std::int64_t width, std::int64_t n) const {
-  return tape_.made(n, tape_.floats(n), {}, [this, n_rows, width](const Memory&) {
+Value Operators::embedding(std::int64_t n_rows, std::int64_t width, std::int64_t n,
+                           const Waiting& waiting) const {
+  return tape_.made(n, tape_.floats(n), {}, [this, n_rows, width, waiting](const Memory&) {
     const Memory table = tape_.floats(n_rows * width);
+    arrive(waiting, table);
     return Gradients();
   });
 }
@@ -350,7 +365,10 @@ Value Operators::loss(const Value& x, const Matrix& head) const {
     const Memory part = tape_.floats(graph ? piece * head.n_in : 0);
   }
   return tape_.made(1, tape_.bytes(kDouble), {x},
-                    [dx, dw](const Memory&) { return Gradients{dx}; });
+                    [this, dx, dw, waiting = head.waiting](const Memory&) {
+                      arrive(waiting, dw);
+                      return Gradients{dx};
+                    });
 }
 
 }  // namespace pg::shard

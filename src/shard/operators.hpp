@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "shard/tape.hpp"
@@ -21,10 +22,13 @@ class Operators {
  public:
   Operators(Tape& tape, Products products) : tape_(tape), products_(products) {}
 
+  /// Gradients of a parameter with several uses: autograd keeps their sum until the last has come.
+  using Waiting = std::shared_ptr<Memory>;
   struct Matrix {
     std::int64_t n_out;
     std::int64_t n_in;
     bool biased = false;
+    Waiting waiting = nullptr;  ///< null: used once
   };
   Value linear(const Value& x, const Matrix& matrix) const;
   Value norm(const Value& x, std::int64_t width, bool is_layer) const;
@@ -47,7 +51,8 @@ class Operators {
   Value dropout(const Value& x, double p) const;
 
   /// Rows of a table (n_rows, width) at n / width places.
-  Value embedding(std::int64_t n_rows, std::int64_t width, std::int64_t n) const;
+  Value embedding(std::int64_t n_rows, std::int64_t width, std::int64_t n,
+                  const Waiting& waiting = nullptr) const;
   /// Adds a table (n_rows, width) whose first t rows every sequence gets.
   Value add_positions(const Value& x, std::int64_t n_rows, std::int64_t t,
                       std::int64_t width) const;
@@ -73,6 +78,8 @@ class Operators {
  private:
   [[nodiscard]] Value cross_entropy(const Value& logits, std::int64_t n_rows) const;
   [[nodiscard]] bool on_device() const { return products_ == Products::device_half; }
+
+  void arrive(const Waiting& waiting, const Memory& gradient) const;
 
   Tape& tape_;
   Products products_;

@@ -37,6 +37,7 @@ class Pass {
     }
     const Value loss = loss_sum();
     tape_.run_backward(loss, tape_.bytes(8));
+    of_embedding_->reset();
   }
 
  private:
@@ -63,7 +64,7 @@ class Pass {
   Value embedded(const Chunk& chunk) const {
     const auto& table = shape("embedding");
     const std::int64_t d = table[1];
-    Value x = ops_.embedding(table[0], d, chunk.rows() * d);
+    Value x = ops_.embedding(table[0], d, chunk.rows() * d, of_embedding_);
     if (blueprint_.embedding_scale != 1) x = ops_.scale(x);
     if (has("positions")) x = ops_.add_positions(x, shape("positions")[0], chunk.t, d);
     if (m_.positions == "sinusoidal") x = ops_.add_constant(x);
@@ -272,7 +273,8 @@ class Pass {
     const auto& head = shape(has("head") ? "head" : "embedding");
     const Use before = tape_.use();
     tape_.set_use(Use::logits);
-    Value loss = ops_.loss(x, {head[0], head[1], has("head_bias")});
+    Value loss =
+        ops_.loss(x, {head[0], head[1], has("head_bias"), has("head") ? nullptr : of_embedding_});
     tape_.set_use(before);
     return loss;
   }
@@ -283,6 +285,7 @@ class Pass {
   Tape tape_;
   Operators ops_;
   std::map<std::string, std::vector<std::int64_t>> shapes_;
+  Operators::Waiting of_embedding_ = std::make_shared<Memory>();
 };
 
 }  // namespace

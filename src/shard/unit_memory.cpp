@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-// Follows ShardedParameters call by call.
+// Follows ShardedParameters and its pool call by call.
 
 namespace pg::shard {
 
@@ -17,26 +17,30 @@ UnitMemory::UnitMemory(std::vector<std::int64_t> units, const config::ShardSetti
 }
 
 std::int64_t UnitMemory::elements(Use use) const {
-  std::int64_t sum = 0;
-  for (const auto& [n, size] : sizes_) {
-    const auto found = size.at_most.find(use);
-    if (found != size.at_most.end()) sum += n * found->second;
-  }
-  return sum;
+  const auto found = fullest_.find(use);
+  return found == fullest_.end() ? 0 : found->second;
 }
 
+/// MemoryPool::take: what is free has another length and goes first, or serves again.
 void UnitMemory::take(std::size_t unit, Use use) {
-  Size& size = sizes_[units_[unit]];
-  ++size.now[use];
-  if (++size.in_use <= size.most) return;
-  size.most = size.in_use;
-  size.at_most = size.now;
+  const std::int64_t n = units_[unit];
+  in_use_[use] += n;
+  std::int64_t& fitting = free_[n];
+  if (fitting > 0) {
+    --fitting;
+    return;
+  }
+  free_.clear();
+  std::int64_t total = 0;
+  for (const auto& [each, elements] : in_use_) total += elements;
+  if (total <= most_) return;
+  most_ = total;
+  fullest_ = in_use_;
 }
 
 void UnitMemory::give_back(std::size_t unit, Use use) {
-  Size& size = sizes_[units_[unit]];
-  --size.now[use];
-  --size.in_use;
+  in_use_[use] -= units_[unit];
+  ++free_[units_[unit]];
 }
 
 void UnitMemory::start_gather(std::size_t unit) {

@@ -8,8 +8,8 @@
 
 namespace pg::shard {
 
-/// The memory of ShardedParameters beside the shards: the buffers that its pool has come to hold
-/// after a pass, in elements.
+/// The memory of ShardedParameters beside the shards: the buffers of its pool at their fullest
+/// moment in a pass, in elements.
 class UnitMemory {
  public:
   /// What a buffer holds.
@@ -18,16 +18,10 @@ class UnitMemory {
   /// `units`: elements of each unit in the order of the forward pass.
   UnitMemory(std::vector<std::int64_t> units, const config::ShardSettings& settings);
 
-  /// Of all buffers, by what they held when most buffers of their size were in use.
+  /// Of the buffers that hold this at that moment.
   [[nodiscard]] std::int64_t elements(Use use) const;
 
  private:
-  struct Size {
-    std::map<Use, std::int64_t> now;  ///< buffers in use
-    std::map<Use, std::int64_t> at_most;
-    std::int64_t in_use = 0;
-    std::int64_t most = 0;
-  };
   void take(std::size_t unit, Use use);
   void give_back(std::size_t unit, Use use);
   void start_gather(std::size_t unit);
@@ -40,7 +34,10 @@ class UnitMemory {
 
   std::vector<std::int64_t> units_;
   config::ShardSettings settings_;
-  std::map<std::int64_t, Size> sizes_;  ///< by elements
+  std::map<Use, std::int64_t> in_use_;
+  std::map<Use, std::int64_t> fullest_;
+  std::int64_t most_ = 0;
+  std::map<std::int64_t, std::int64_t> free_;  ///< buffers by their elements
   struct State {
     bool values = false;
     bool gathering = false;

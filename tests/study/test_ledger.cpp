@@ -74,7 +74,7 @@ BOOST_AUTO_TEST_CASE(shards_are_what_the_library_cuts_to_the_byte) {
       BOOST_TEST(lines.at("moments") == 8 * expected);
     }
     BOOST_TEST(sum == job.n_parameters());
-    BOOST_TEST((n_empty > 0) == (degree > 2));
+    BOOST_TEST((n_empty > 0) == (degree > 4));
   }
 }
 
@@ -87,7 +87,7 @@ BOOST_AUTO_TEST_CASE(states_of_llama_7b_are_the_published_ones) {
     const auto lines = lines_of(job, /*on_gpu=*/true);
     const auto states = lines.at("parameters") + lines.at("gradients") + lines.at("moments");
     BOOST_TEST(std::abs(static_cast<double>(states) / kGib - gib) <= 0.05);
-    BOOST_TEST(lines.at("partial_sums") == lines.at("parameters"));  // one micro-step
+    BOOST_TEST(lines.at("partial_sums") == 0);  // one micro-step
   }
 }
 
@@ -221,8 +221,7 @@ BOOST_AUTO_TEST_CASE(a_step_takes_what_bounds_it) {
 
 BOOST_AUTO_TEST_CASE(an_unknown_device_is_told_the_known_ones) {
   const auto study = study_of("models/gpt2-small.yaml", {});
-  check_error([&] { (void)pg::study::plan_for_device(study, 1, "a100-80"); },
-              pg::ExitCode::usage,
+  check_error([&] { (void)pg::study::plan_for_device(study, 1, "a100-80"); }, pg::ExitCode::usage,
               {"a100-80", "a100-40g", "a100-80g", "h100-80g", "h200-141g", "cpu"});
 }
 

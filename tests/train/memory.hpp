@@ -75,10 +75,9 @@ inline void return_large_blocks() {
 }
 
 struct MemoryFigures {
-  double tensors = 0;            ///< most bytes of tensors at once while it trained
-  double resident = 0;           ///< largest resident memory, less what the process had before
-  double predicted = 0;          ///< by the ledger, without the process itself
-  double predicted_tensors = 0;  ///< of that, what is tensors
+  double tensors = 0;    ///< most bytes of tensors at once while it trained
+  double resident = 0;   ///< largest resident memory, less what the process had before
+  double predicted = 0;  ///< by the ledger, without the process itself
 };
 
 /// Trains on the team and measures this rank; the prediction is for the first one.
@@ -94,9 +93,6 @@ inline MemoryFigures measure_memory(const config::Settings& settings, const data
       figures.predicted += static_cast<double>(line.bytes);
     }
   }
-  // What arrives from others is the exchange's own memory.
-  figures.predicted_tensors =
-      figures.predicted - static_cast<double>(pg::shard::received_bytes(job));
   const double resident_before = resident_bytes();
   const std::int64_t before = counting.now();
   train::Trainer trainer(settings, corpus, team, {.shard = shard});
