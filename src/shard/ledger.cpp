@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/error.hpp"
+#include "ops/bfloat16.hpp"
 #include "shard/unit_layout.hpp"
 #include "shard/unit_memory.hpp"
 
@@ -24,7 +25,9 @@ bool is_half(const Job& job) {
 
 Products products_of(const Job& job, bool on_gpu) {
   if (!is_half(job)) return Products::float32;
-  return on_gpu ? Products::device_half : Products::cpu_rounded;
+  if (on_gpu) return Products::device_half;
+  const bool is_native = job.precision == "bfloat16" && ops::bfloat16_instructions() != nullptr;
+  return is_native ? Products::cpu_bfloat16 : Products::cpu_rounded;
 }
 
 /// Buffers of a binary counter of n partial sums.

@@ -77,10 +77,9 @@ shard::Job job_of(const config::Settings& s, std::int64_t corpus_vocabulary,
                std::min(s.train.chunk, s.train.batch),
                objective.n_targets(),
                objective.n_encoder()};
-  for (std::size_t i = 0; i < job.shape.specs.size(); ++i) {
-    const std::size_t unit = network.units()[i];
-    if (unit >= job.units.size()) job.units.resize(unit + 1, 0);
-    job.units[unit] += job.shape.specs[i].n_elements();
+  for (const std::vector<std::size_t>& members : network.units()) {
+    std::int64_t& elements = job.units.emplace_back(0);
+    for (const std::size_t i : members) elements += job.shape.specs[i].n_elements();
   }
   job.precision = s.train.precision;
   job.in_tree_order = s.train.reproducible == "strict";

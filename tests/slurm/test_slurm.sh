@@ -167,6 +167,20 @@ ended_with "$job" tier COMPLETED 0:0 0 "on 4 ranks"
 expect 0 "6 finished" "${on[@]}" 2 "$PG_BIN/pgmpi" --grid small.yaml --run-dir short --set train.steps=30
 same_bits runs/small short
 
+step "beside it: tier 3 at its true depth and toy width, shared out over two nodes"
+tier3=$slurm/../configs/studies/tier3.yaml
+toy=(--set model.d_model=32 --set model.n_heads=4 --set model.d_ff=44 --set model.vocab_size=0
+     --set model.n_positions=0 --set data.sequence_length=16 --set data.synthetic_length=20000
+     --set train.batch=6 --set train.steps=20 --set schedule.warmup_steps=5 --set eval.interval=10
+     --set eval.tail_steps=4 --set eval.tail_interval=2 --set eval.sequences=8
+     --set 'axes.gate.unit=[paglu]' --set 'axes.gate.alpha=[0.5]' --set 'axes.gate.gate_norm=[true]'
+     --set 'axes.gate.pre_norm=[false]' --set 'axes.gate.post_norm=[false]' --set 'axes.train.seed=[1]')
+PG_DEVICE=cpu submit tier3 --nodes=2 --ntasks-per-node=2 --gpus-per-node=0 --cpus-per-task=1 "$slurm/tier3.sh" \
+  "${toy[@]}" --set shard.degree=0
+ended_with "$job" tier3 COMPLETED 0:0 0 "on 4 ranks"
+expect 0 "1 finished" "$PG_BIN/pgmpi" --grid "$tier3" --run-dir one "${toy[@]}" --set shard.degree=1
+same_bits runs/tier3 one
+
 ended_with "$limit" limit COMPLETED 0:0
 [ "$(field "$limit" Restarts)" -ge 1 ] || fail "the time limit never came"
 # The first launch knew its end: a minute after its start, in seconds since 1970.

@@ -98,7 +98,7 @@ BOOST_AUTO_TEST_CASE(gpt2_small_of_two_layers) {
                   {"model.d_ff", "3072"},
                   {"model.activation", "gelu_tanh"},
                   {"model.positions", "learned"},
-                  {"model.vocab_size", "8000"},
+                  {"model.vocab_size", "50257"},
                   {"data.sequence_length", "256"},
                   {"train.batch", "4"},
                   {"train.chunk", "4"}});
