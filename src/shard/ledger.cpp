@@ -69,7 +69,8 @@ double passes(const Job& job) {
 /// What sums in the tree's order receive into.
 std::int64_t received_bytes(const Job& job) {
   if (!job.in_tree_order) return 0;
-  std::int64_t elements = job.degree() > 1 ? received_elements(job.units) : 0;
+  const std::int64_t in_flight = std::max<std::int64_t>(1, job.shard.prefetch);
+  std::int64_t elements = job.degree() > 1 ? received_elements(job.units, in_flight) : 0;
   // The first half of a sum over replicas of the shard.
   if (job.replicas() > 1) elements += shard_elements(job.shape.specs, job.degree(), 0) / 2;
   return kFloat * elements;

@@ -143,11 +143,11 @@ void ShardedParameters::finish_units_after(std::size_t unit) {
   const auto in_flight = static_cast<std::size_t>(std::max<std::int64_t>(1, settings_.prefetch));
   for (std::size_t u = units_.size() - 1; u > unit; --u) {
     if (!units_[u].gradients.is_there()) continue;
-    if (settings_.reshard_after_forward) release(units_[u]);
-    start_reduction(units_[u]);
     for (std::size_t older = u + in_flight; older < units_.size(); ++older) {
       finish_reduction(units_[older]);
     }
+    if (settings_.reshard_after_forward) release(units_[u]);
+    start_reduction(units_[u]);
   }
 }
 

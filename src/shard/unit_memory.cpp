@@ -1,6 +1,7 @@
 #include "shard/unit_memory.hpp"
 
 #include <algorithm>
+#include <deque>
 #include <utility>
 
 // Follows ShardedParameters and its pool call by call.
@@ -81,15 +82,15 @@ void UnitMemory::finish_units_after(std::size_t unit) {
   const auto in_flight = static_cast<std::size_t>(std::max<std::int64_t>(1, settings_.prefetch));
   for (std::size_t u = units_.size() - 1; u > unit; --u) {
     if (!states_[u].gradients) continue;
+    for (std::size_t older = u + in_flight; older < units_.size(); ++older) {
+      finish_reduction(older);
+    }
     if (settings_.reshard_after_forward) release(u);
     take(u, Use::wire);
     states_[u].reducing = true;
     states_[u].gradients = false;
     give_back(u, Use::gradients);
     if (settings_.prefetch == 0) finish_reduction(u);
-    for (std::size_t older = u + in_flight; older < units_.size(); ++older) {
-      finish_reduction(older);
-    }
   }
 }
 
@@ -106,16 +107,26 @@ void UnitMemory::backward(std::size_t unit) {
   }
 }
 
-std::int64_t received_elements(const std::vector<std::int64_t>& units) {
-  std::vector<std::int64_t> buffers;
-  for (std::size_t unit = units.size(); unit-- > 0;) {
-    const std::int64_t half = (units[unit] + 1) / 2;
-    const bool fits =
-        std::any_of(buffers.begin(), buffers.end(), [&](std::int64_t n) { return n >= half; });
-    if (!fits) buffers.push_back(half);
-  }
+std::int64_t received_elements(const std::vector<std::int64_t>& units, std::int64_t in_flight) {
+  std::vector<std::int64_t> free;
+  std::deque<std::int64_t> in_use;
   std::int64_t sum = 0;
-  for (const std::int64_t n : buffers) sum += n;
+  for (std::size_t unit = units.size(); unit-- > 0;) {
+    if (static_cast<std::int64_t>(in_use.size()) == in_flight) {
+      free.push_back(in_use.front());
+      in_use.pop_front();
+    }
+    const std::int64_t half = (units[unit] + 1) / 2;
+    const auto fits =
+        std::find_if(free.begin(), free.end(), [&](std::int64_t n) { return n >= half; });
+    if (fits != free.end()) {
+      in_use.push_back(*fits);
+      free.erase(fits);
+    } else {
+      in_use.push_back(half);
+      sum += half;
+    }
+  }
   return sum;
 }
 

@@ -48,7 +48,7 @@ class UnitMemory {
 };
 
 /// Elements of the buffers that tree-ordered sums of these units receive into: half a unit each,
-/// and one that is free serves again where it is long enough.
-std::int64_t received_elements(const std::vector<std::int64_t>& units);
+/// `in_flight` of them at once, and one that is free serves again where it is long enough.
+std::int64_t received_elements(const std::vector<std::int64_t>& units, std::int64_t in_flight);
 
 }  // namespace pg::shard
