@@ -78,7 +78,7 @@ Device this_machine(int n_ranks) {
   d.float32_flops = ops::measure_peak_flops();
   d.half_flops = d.float32_flops;
   d.efficiency = 0.5;
-  d.efficiency_source = "README, Speed";
+  d.efficiency_source = "assumed";
   d.memory_bytes_per_s = measured_bandwidth();
   d.ranks_per_node = n_ranks;
   // A message between processes of a machine is copied in and out of shared memory.

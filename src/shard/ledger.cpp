@@ -32,7 +32,7 @@ Products products_of(const Job& job, bool on_gpu) {
 
 /// Buffers of a binary counter of n partial sums.
 std::int64_t counter_buffers(std::int64_t n) {
-  return std::bit_width(static_cast<std::uint64_t>(std::max<std::int64_t>(1, n)));
+  return std::bit_width(static_cast<std::uint64_t>(n));
 }
 
 /// `bytes` a rank holds in the end, of which each of n ranks brings an equal part; the ranks stand
@@ -133,7 +133,7 @@ std::vector<MemoryLine> memory_of(const Job& job, bool on_gpu) {
         std::max<std::int64_t>(0, 2 * kFloat * largest - of(Use::activations) - of(Use::logits));
   }
   buffers += received_bytes(job);
-  const bool sums = degree > 1 ? job.micro_steps() > 1 : job.in_tree_order;
+  const bool sums = job.micro_steps() > 1 && (degree > 1 || job.in_tree_order);
   return {
       {"parameters",
        "4 bytes of each parameter of the shard, ceil(rows / degree) rows of each "

@@ -109,11 +109,13 @@ class ReplicatedGradient final : public BatchGradient {
 
  private:
   void add_chunk(const Turn& /*turn*/) override {
-    if (order_ == Order::tree) tree_.add(gradient_);
+    if (uses_tree()) tree_.add(gradient_);
   }
+  /// A single chunk is its own sum.
+  [[nodiscard]] bool uses_tree() const { return order_ == Order::tree && turns_.size() > 1; }
 
   at::Tensor reduce(ExactSum& squares) override {
-    total_ = order_ == Order::tree && !turns_.empty() ? tree_.finish() : gradient_;
+    total_ = uses_tree() ? tree_.finish() : gradient_;
     // Messages and exact sums want host memory; on the CPU this is the buffer itself.
     host_ = total_.cpu();
     const std::span<float> values = span_of(host_);
