@@ -194,6 +194,22 @@ BOOST_AUTO_TEST_CASE(every_family_gives_the_bits_of_one_rank) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(fifty_steps_with_and_without_accumulation) {
+  const auto alone = Communicator::alone();
+  for (auto [name, s] : families()) {
+    if (name != "gpt" && name != "llama" && name != "t5") continue;
+    for (const int turns : {1, 3}) {
+      s.train.steps = 50;
+      s.train.chunk = 1;
+      s.train.batch = turns * world().size();
+      s.model.activation_checkpointing = turns == 3;
+      const bool reshard = turns == 3;
+      BOOST_TEST((numbers(s, world(), over(0, reshard)) == numbers(s, alone)),
+                 name << ", " << turns << " turns");
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(however_units_are_gathered_the_bits_are_the_same) {
   const auto alone = Communicator::alone();
   // Chunks: 1; 3, fewer than some teams; 8; 13: turns that not all ranks have.
