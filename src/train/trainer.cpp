@@ -240,9 +240,10 @@ void Trainer::compute_chunks(std::int64_t step, const Observer& observer) {
       (loss_scale_ == 1 ? loss_sum : loss_sum * loss_scale_).backward();
       batch_gradient_.end_chunk(turn, loss_sum.item<double>());
     }
-    if (!turn.counts) continue;
-    ++n_chunks_;
-    tokens_ += static_cast<std::int64_t>(positions_.size()) * objective_.n_targets();
+    if (turn.counts) {
+      ++n_chunks_;
+      tokens_ += static_cast<std::int64_t>(positions_.size()) * objective_.n_targets();
+    }
     tick(step, observer);
   }
 }

@@ -238,6 +238,16 @@ BOOST_AUTO_TEST_CASE(shared_out_in_groups_and_replicated_between_them) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(a_rank_whose_chunk_does_not_count_is_heard) {
+  const auto s = settings(4, 4);  // one chunk: all but one rank only take part
+  pg::record::TrialRecord record;
+  pg::train::Trainer trainer(s, corpus(), world(), over(0));
+  const bool is_last = world().rank() == world().size() - 1;
+  const auto observer = [&](const pg::train::Progress& p) { return !is_last || p.step < 1; };
+  BOOST_TEST(!trainer.run(observer, record));
+  BOOST_TEST(record.summary.steps == 2);
+}
+
 BOOST_AUTO_TEST_CASE(late_messages_change_nothing) {
   const auto alone = Communicator::alone();
   auto s = settings(19, 2);
