@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 #include <c10/core/CPUAllocator.h>
 #include <malloc.h>
+#include <torch/version.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -31,16 +32,29 @@ class CountingAllocator final : public at::Allocator {
     c10::SetCPUAllocator(&counting, kBeforeTheDefault);
     return counting;
   }
+#if TORCH_VERSION_MAJOR >= 2
+  void copy_data(void* to, const void* from, std::size_t n) const override {
+    default_copy_data(to, from, n);
+  }
+  at::DataPtr allocate(std::size_t n) override {
+#else
   at::DataPtr allocate(std::size_t n) const override {
+#endif
     auto held = std::make_unique<Held>(Held{base_->allocate(n), static_cast<std::int64_t>(n)});
     now_ += held->n;
     most_ = std::max(most_, now_);
     void* const data = held->data.get();
     return {data, held.release(), &release, at::kCPU};
   }
-  [[nodiscard]] std::int64_t now() const { return now_; }
-  [[nodiscard]] std::int64_t most() const { return most_; }
-  void forget_most() { most_ = now_; }
+  [[nodiscard]] std::int64_t now() const {
+    return now_;
+  }
+  [[nodiscard]] std::int64_t most() const {
+    return most_;
+  }
+  void forget_most() {
+    most_ = now_;
+  }
 
  private:
   explicit CountingAllocator(at::Allocator* base) : base_(base) {}
