@@ -69,24 +69,29 @@ at::Tensor Attention::operator()(const Pass& pass, const at::Tensor& x_btd,
                                  std::uint64_t dropout_place, double alpha) const {
   const std::int64_t inner = n_heads_ * d_head_;
   const std::int64_t kv = n_kv_heads_ * d_head_;
-  const ops::DropoutSite dropout = pass.site(dropout_place);
-  at::Tensor qkv_btd;
+  const ops::AttentionSpec spec{.n_heads = n_heads_,
+                                .n_kv_heads = n_kv_heads_,
+                                .causal = causal,
+                                .scale = scale_,
+                                .rope = rope,
+                                .bias_htu = bias_htu,
+                                .dropout = pass.site(dropout_place)};
+  at::Tensor q_btd;
+  at::Tensor k_bud;
   at::Tensor heads_btd;
-  if (qkv_) qkv_btd = (*qkv_)(pass, x_btd);
-  const bool plain = qkv_ && n_kv_heads_ == n_heads_;
-  if (plain) heads_btd = ops::attention(qkv_btd, n_heads_, causal, rope, dropout);
-  if (!plain || pass.options.attention_maps != nullptr) {
-    const at::Tensor q_btd = qkv_ ? qkv_btd.narrow(2, 0, inner) : (*q_)(pass, x_btd);
-    const at::Tensor kv_bud = qkv_ ? qkv_btd.narrow(2, inner, 2 * kv)
-                                   : (*kv_)(pass, memory_bud.defined() ? memory_bud : x_btd);
-    const at::Tensor k_bud = kv_bud.narrow(2, 0, kv);
-    const ops::AttentionSpec spec{n_heads_, causal, scale_, rope, bias_htu, dropout};
-    if (!plain) {
-      heads_btd = ops::multi_head_attention(q_btd, k_bud, kv_bud.narrow(2, kv, kv), spec);
-    }
-    if (pass.options.attention_maps != nullptr) {
-      pass.options.attention_maps->push_back(ops::attention_probabilities(q_btd, k_bud, spec));
-    }
+  if (qkv_) {
+    const at::Tensor qkv_btd = (*qkv_)(pass, x_btd);
+    heads_btd = ops::attention(qkv_btd, spec);
+    q_btd = qkv_btd.narrow(2, 0, inner);
+    k_bud = qkv_btd.narrow(2, inner, kv);
+  } else {
+    q_btd = (*q_)(pass, x_btd);
+    const at::Tensor kv_bud = (*kv_)(pass, memory_bud.defined() ? memory_bud : x_btd);
+    heads_btd = ops::attention(q_btd, kv_bud, spec);
+    k_bud = kv_bud.narrow(2, 0, kv);
+  }
+  if (pass.options.attention_maps != nullptr) {
+    pass.options.attention_maps->push_back(ops::attention_probabilities(q_btd, k_bud, spec));
   }
   if (gate_) heads_btd = (*gate_)(pass, heads_btd, heads_btd, alpha);
   return (*out_)(pass, heads_btd);

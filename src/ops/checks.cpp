@@ -102,65 +102,68 @@ void dropout(const at::Tensor& x, const DropoutSite& site) {
   dropout_site("dropout", site, x.size(0), x.size(0) == 0 ? 0 : x.numel() / x.size(0));
 }
 
-void attention(const at::Tensor& qkv_bt3d, std::int64_t n_heads, const std::optional<Rope>& rope,
-               const std::optional<DropoutSite>& dropout) {
+namespace {
+
+/// What does not depend on how q, k and v stand: (b, t) queries like x attend to u keys.
+void attention_spec(const AttentionSpec& spec, const at::Tensor& x, std::int64_t u,
+                    std::int64_t d_head, const std::string& found) {
   const char* op = "attention";
-  same_kind(op, qkv_bt3d, qkv_bt3d);
-  if (qkv_bt3d.dim() != 3 || n_heads < 1 || qkv_bt3d.size(2) % (3 * n_heads) != 0) {
-    refuse(op, fmt::format("{} and {} heads", describe(qkv_bt3d), n_heads),
-           "qkv (b, t, 3 d), d a multiple of the number of heads");
+  const auto t = x.size(1);
+  dropout_site(op, spec.dropout, x.size(0), spec.n_heads * t * u);
+  if (spec.bias_htu.defined() && (spec.bias_htu.sizes() != at::IntArrayRef({spec.n_heads, t, u}) ||
+                                  spec.bias_htu.scalar_type() != x.scalar_type())) {
+    refuse(op, found + " and a bias " + describe(spec.bias_htu), "a bias (n_heads, t, u)");
   }
-  if (dropout) {
-    const auto t = qkv_bt3d.size(1);
-    dropout_site(op, *dropout, qkv_bt3d.size(0), n_heads * t * t);
-  }
-  if (!rope) return;
-  same_kind(op, qkv_bt3d, rope->cos);
-  same_kind(op, qkv_bt3d, rope->sin);
-  const auto d_head = qkv_bt3d.size(2) / (3 * n_heads);
+  if (spec.causal && t != u) refuse(op, found, "t = u where attention is causal");
+  if (!spec.rope) return;
+  same_kind(op, x, spec.rope->cos);
+  same_kind(op, x, spec.rope->sin);
   const auto good = [&](const at::Tensor& table) {
-    return table.dim() == 2 && table.size(0) >= qkv_bt3d.size(1) && 2 * table.size(1) == d_head;
+    return table.dim() == 2 && table.size(0) >= std::max(t, u) && 2 * table.size(1) == d_head;
   };
-  if (!good(rope->cos) || !good(rope->sin)) {
+  if (!good(spec.rope->cos) || !good(spec.rope->sin)) {
     refuse(op,
-           fmt::format("{}, {} heads and rotary tables {} and {}", describe(qkv_bt3d), n_heads,
-                       describe(rope->cos), describe(rope->sin)),
+           found + " and rotary tables " + describe(spec.rope->cos) + " and " +
+               describe(spec.rope->sin),
            "tables (t or more, d_head / 2)");
   }
 }
 
-void multi_head_attention(const at::Tensor& q_btd, const at::Tensor& k_bud, const at::Tensor& v_bud,
-                          const AttentionSpec& spec) {
+/// Heads that can be shared out, of `width` features in all.
+bool divides(const AttentionSpec& spec, std::int64_t n, std::int64_t width) {
+  return spec.n_heads >= 1 && spec.n_kv_heads >= 0 && spec.n_heads % spec.kv_heads() == 0 &&
+         width > 0 && width % n == 0;
+}
+
+}  // namespace
+
+void attention(const at::Tensor& qkv, const AttentionSpec& spec) {
   const char* op = "attention";
-  same_kind(op, q_btd, k_bud);
-  same_kind(op, q_btd, v_bud);
-  const auto found = [&] {
-    return fmt::format("q {}, k {}, v {} and {} heads", describe(q_btd), describe(k_bud),
-                       describe(v_bud), spec.n_heads);
-  };
-  const bool shaped = q_btd.dim() == 3 && k_bud.dim() == 3 && k_bud.sizes() == v_bud.sizes() &&
-                      q_btd.size(0) == k_bud.size(0) && spec.n_heads >= 1 &&
-                      q_btd.size(2) % spec.n_heads == 0 && q_btd.size(2) > 0 && k_bud.size(2) > 0 &&
-                      q_btd.size(2) % k_bud.size(2) == 0 &&
-                      k_bud.size(2) % (q_btd.size(2) / spec.n_heads) == 0;
-  if (!shaped) {
-    refuse(op, found(),
-           "q (b, t, n_heads d_head), k and v (b, u, n_kv_heads d_head), n_heads a multiple of "
+  same_kind(op, qkv, qkv);
+  const std::string found = fmt::format("{}, {} heads of queries and {} of keys", describe(qkv),
+                                        spec.n_heads, spec.kv_heads());
+  const auto n = spec.n_heads + 2 * spec.kv_heads();
+  if (qkv.dim() != 3 || !divides(spec, n, qkv.size(2))) {
+    refuse(op, found,
+           "qkv (b, t, (n_heads + 2 n_kv_heads) d_head), n_heads a multiple of n_kv_heads");
+  }
+  attention_spec(spec, qkv, qkv.size(1), qkv.size(2) / n, found);
+}
+
+void attention(const at::Tensor& q_btd, const at::Tensor& kv, const AttentionSpec& spec) {
+  const char* op = "attention";
+  same_kind(op, q_btd, kv);
+  const std::string found =
+      fmt::format("q {}, kv {}, {} heads of queries and {} of keys", describe(q_btd), describe(kv),
+                  spec.n_heads, spec.kv_heads());
+  if (q_btd.dim() != 3 || kv.dim() != 3 || q_btd.size(0) != kv.size(0) ||
+      !divides(spec, spec.n_heads, q_btd.size(2)) ||
+      kv.size(2) * spec.n_heads != 2 * spec.kv_heads() * q_btd.size(2)) {
+    refuse(op, found,
+           "q (b, t, n_heads d_head), kv (b, u, 2 n_kv_heads d_head), n_heads a multiple of "
            "n_kv_heads");
   }
-  const auto t = q_btd.size(1);
-  const auto u = k_bud.size(1);
-  dropout_site(op, spec.dropout, q_btd.size(0), spec.n_heads * t * u);
-  if (spec.bias_htu.defined() && (spec.bias_htu.sizes() != at::IntArrayRef({spec.n_heads, t, u}) ||
-                                  spec.bias_htu.scalar_type() != q_btd.scalar_type())) {
-    refuse(op, found() + " and a bias " + describe(spec.bias_htu), "a bias (n_heads, t, u)");
-  }
-  if (spec.causal && t != u) refuse(op, found(), "t = u where attention is causal");
-  if (spec.rope && (spec.rope->cos.size(0) < std::max(t, u) ||
-                    2 * spec.rope->cos.size(1) != q_btd.size(2) / spec.n_heads)) {
-    refuse(op, found() + " and rotary tables " + describe(spec.rope->cos),
-           "tables (t or more, d_head / 2)");
-  }
+  attention_spec(spec, q_btd, kv.size(1), q_btd.size(2) / spec.n_heads, found);
 }
 
 void gate(const at::Tensor& h) {

@@ -12,10 +12,8 @@ void linear(const at::Tensor& x, const at::Tensor& w, const std::optional<at::Te
 void rms_norm(const at::Tensor& x, const at::Tensor& scale, double eps);
 void layer_norm(const at::Tensor& x, const at::Tensor& scale, const at::Tensor& bias, double eps);
 void dropout(const at::Tensor& x, const DropoutSite& site);
-void attention(const at::Tensor& qkv_bt3d, std::int64_t n_heads, const std::optional<Rope>& rope,
-               const std::optional<DropoutSite>& dropout);
-void multi_head_attention(const at::Tensor& q_btd, const at::Tensor& k_bud, const at::Tensor& v_bud,
-                          const AttentionSpec& spec);
+void attention(const at::Tensor& qkv, const AttentionSpec& spec);
+void attention(const at::Tensor& q_btd, const at::Tensor& kv, const AttentionSpec& spec);
 void gate(const at::Tensor& h);
 void gate(const at::Tensor& x, const at::Tensor& h);
 void resolvent(const at::Tensor& v_bt, bool causal, ResolventGradient gradient);

@@ -77,49 +77,21 @@ Rope make_rope(std::int64_t sequence_length, std::int64_t d_head, double theta,
   return {cos.to(type), sin.to(type)};
 }
 
-at::Tensor attention(const at::Tensor& qkv_bt3d, std::int64_t n_heads, bool causal,
-                     const std::optional<Rope>& rope, const std::optional<DropoutSite>& dropout) {
-  checks::attention(qkv_bt3d, n_heads, rope, dropout);
-  const auto active = dropout && dropout->p > 0 ? dropout : std::nullopt;
-  return fast::applies(qkv_bt3d) ? fast::attention(qkv_bt3d, n_heads, causal, rope, active)
-                                 : reference::attention(qkv_bt3d, n_heads, causal, rope, active);
+at::Tensor attention(const at::Tensor& qkv, const AttentionSpec& spec) {
+  checks::attention(qkv, spec);
+  return fast::applies(qkv) ? fast::attention(qkv, spec) : reference::attention(qkv, spec);
 }
 
-namespace {
-
-/// Each head of k or v once for every head of q that it serves.
-at::Tensor repeat_heads(const at::Tensor& x_bud, std::int64_t d, std::int64_t d_head) {
-  if (x_bud.size(2) == d) return x_bud;
-  const auto b = x_bud.size(0);
-  const auto u = x_bud.size(1);
-  const auto n_kv_heads = x_bud.size(2) / d_head;
-  return x_bud.reshape({b, u, n_kv_heads, 1, d_head})
-      .expand({b, u, n_kv_heads, d / x_bud.size(2), d_head})
-      .reshape({b, u, d});
-}
-
-}  // namespace
-
-at::Tensor multi_head_attention(const at::Tensor& q_btd, const at::Tensor& k_bud,
-                                const at::Tensor& v_bud, const AttentionSpec& spec) {
-  checks::multi_head_attention(q_btd, k_bud, v_bud, spec);
-  const auto d = q_btd.size(2);
-  const auto d_head = d / spec.n_heads;
-  const at::Tensor k = repeat_heads(k_bud, d, d_head);
-  const at::Tensor v = repeat_heads(v_bud, d, d_head);
-  const bool usual_scale = spec.scale == 1 / std::sqrt(static_cast<double>(d_head));
-  if (fast::applies(q_btd) && usual_scale && !spec.bias_htu.defined() &&
-      q_btd.size(1) == k.size(1)) {
-    return attention(at::cat({q_btd, k, v}, 2), spec.n_heads, spec.causal, spec.rope, spec.dropout);
-  }
-  return reference::multi_head_attention(q_btd, k, v, spec);
+at::Tensor attention(const at::Tensor& q_btd, const at::Tensor& kv, const AttentionSpec& spec) {
+  checks::attention(q_btd, kv, spec);
+  return fast::applies(q_btd) ? fast::attention(q_btd, kv, spec)
+                              : reference::attention(q_btd, kv, spec);
 }
 
 at::Tensor attention_probabilities(const at::Tensor& q_btd, const at::Tensor& k_bud,
                                    const AttentionSpec& spec) {
-  checks::multi_head_attention(q_btd, k_bud, k_bud, spec);
-  const auto d = q_btd.size(2);
-  return reference::attention_probabilities(q_btd, repeat_heads(k_bud, d, d / spec.n_heads), spec);
+  checks::attention(q_btd, at::cat({k_bud, k_bud}, 2), spec);
+  return reference::attention_probabilities(q_btd, k_bud, spec);
 }
 
 at::Tensor gate(const at::Tensor& h, const GateSpec& spec) {

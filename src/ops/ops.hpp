@@ -4,6 +4,7 @@
 
 #include <ATen/ATen.h>
 
+#include <cmath>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -58,32 +59,33 @@ struct Rope {
 Rope make_rope(std::int64_t sequence_length, std::int64_t d_head, double theta,
                at::ScalarType type);
 
-/// Scaled dot-product attention, softmax(q k^T / sqrt(d_head)) v, all heads of all sequences.
-/// qkv_bt3d (b, t, 3 d): q, k and v side by side, heads contiguous inside each -> (b, t, d).
-/// `rope` rotates q and k first and may be longer than t. `causal`: position i sees 0..i only.
-/// `dropout` acts on the probabilities, as on a tensor (b, n_heads, t, t).
-at::Tensor attention(const at::Tensor& qkv_bt3d, std::int64_t n_heads, bool causal,
-                     const std::optional<Rope>& rope,
-                     const std::optional<DropoutSite>& dropout = std::nullopt);
-
 /// How one sequence attends to another, or to itself.
 struct AttentionSpec {
   std::int64_t n_heads = 1;
-  bool causal = false;       ///< position i sees 0..i only
-  double scale = 1;          ///< of the scores; 1 / sqrt(d_head) in most models, 1 in T5
-  std::optional<Rope> rope;  ///< rotates q and k; at least as long as both
-  at::Tensor bias_htu;       ///< added to the scores (n_heads, t, u), or undefined
-  DropoutSite dropout;       ///< of the probabilities, as of a tensor (b, n_heads, t, u)
+  std::int64_t n_kv_heads = 0;       ///< divides n_heads; 0: as many
+  bool causal = false;               ///< position i sees 0..i only
+  std::optional<double> scale = {};  ///< of the scores; none: 1 / sqrt(d_head). T5 has 1
+  std::optional<Rope> rope = {};     ///< rotates q and k; at least as long as both
+  at::Tensor bias_htu = {};          ///< added to the scores (n_heads, t, u), or undefined
+  DropoutSite dropout = {};          ///< of the probabilities, as of a tensor (b, n_heads, t, u)
+
+  [[nodiscard]] std::int64_t kv_heads() const { return n_kv_heads == 0 ? n_heads : n_kv_heads; }
+  [[nodiscard]] double scale_of(std::int64_t d_head) const {
+    return scale ? *scale : 1 / std::sqrt(static_cast<double>(d_head));
+  }
 };
 
-/// softmax(scale q k^T + bias) v, all heads of all sequences. q (b, t, n_heads d_head),
-/// k and v (b, u, n_kv_heads d_head) with n_heads a multiple of n_kv_heads: each head of k and v
-/// serves a run of heads of q (Ainslie et al., "GQA", 2023) -> (b, t, n_heads d_head).
-/// Self-attention with the usual scale and without a bias has a fast path; the rest builds (t, u).
-at::Tensor multi_head_attention(const at::Tensor& q_btd, const at::Tensor& k_bud,
-                                const at::Tensor& v_bud, const AttentionSpec& spec);
+/// softmax(scale q k^T + bias) v of each sequence with itself, all heads. qkv (b, t, (n_heads +
+/// 2 n_kv_heads) d_head): q, k and v side by side, heads contiguous inside each. Each head of k and
+/// v serves a run of heads of q (Ainslie et al., "GQA", 2023) -> (b, t, n_heads d_head).
+at::Tensor attention(const at::Tensor& qkv, const AttentionSpec& spec);
 
-/// The softmax of that attention, (b, n_heads, t, u), without dropout: for looking at.
+/// The same with another sequence's k and v: q (b, t, n_heads d_head), kv (b, u, 2 n_kv_heads
+/// d_head), k and v side by side -> (b, t, n_heads d_head).
+at::Tensor attention(const at::Tensor& q_btd, const at::Tensor& kv, const AttentionSpec& spec);
+
+/// The softmax of that attention, (b, n_heads, t, u), without dropout: for looking at. k (b, u,
+/// n_kv_heads d_head).
 at::Tensor attention_probabilities(const at::Tensor& q_btd, const at::Tensor& k_bud,
                                    const AttentionSpec& spec);
 

@@ -44,6 +44,14 @@ at::Tensor heads_of(const at::Tensor& x_btd, std::int64_t n_heads) {
   return x_btd.reshape({x_btd.size(0), x_btd.size(1), n_heads, -1}).transpose(1, 2);
 }
 
+/// The same of k or v, each head once for every head of q that it serves.
+at::Tensor kv_heads_of(const at::Tensor& x_bud, const AttentionSpec& spec) {
+  const at::Tensor heads = heads_of(x_bud, spec.kv_heads());
+  const auto times = spec.n_heads / spec.kv_heads();
+  if (times == 1) return heads;
+  return heads.unsqueeze(2).expand({-1, -1, times, -1, -1}).flatten(1, 2);
+}
+
 /// Rotates the pairs (i, i + d_head/2) of x (b, heads, t, d_head).
 at::Tensor rotate(const at::Tensor& x_bhtk, const Rope& rope) {
   const auto t = x_bhtk.size(2);
@@ -183,27 +191,16 @@ at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& scale, double eps) {
   return x * at::rsqrt(at::mean(x * x, -1, true) + eps) * scale;
 }
 
-at::Tensor attention(const at::Tensor& qkv_bt3d, std::int64_t n_heads, bool causal,
-                     const std::optional<Rope>& rope, const std::optional<DropoutSite>& dropout) {
-  const auto qkv = qkv_bt3d.chunk(3, 2);
-  AttentionSpec spec;
-  spec.n_heads = n_heads;
-  spec.causal = causal;
-  spec.scale = 1.0 / std::sqrt(static_cast<double>(qkv[0].size(2) / n_heads));
-  spec.rope = rope;
-  if (dropout) spec.dropout = *dropout;
-  return reference::multi_head_attention(qkv[0], qkv[1], qkv[2], spec);
-}
-
 at::Tensor attention_probabilities(const at::Tensor& q_btd, const at::Tensor& k_bud,
                                    const AttentionSpec& spec) {
   at::Tensor q_bhtk = heads_of(q_btd, spec.n_heads);
-  at::Tensor k_bhuk = heads_of(k_bud, spec.n_heads);
+  at::Tensor k_bhuk = kv_heads_of(k_bud, spec);
   if (spec.rope) {
     q_bhtk = rotate(q_bhtk, *spec.rope);
     k_bhuk = rotate(k_bhuk, *spec.rope);
   }
-  at::Tensor scores_bhtu = at::matmul(q_bhtk, k_bhuk.transpose(-2, -1)) * spec.scale;
+  at::Tensor scores_bhtu =
+      at::matmul(q_bhtk, k_bhuk.transpose(-2, -1)) * spec.scale_of(q_bhtk.size(-1));
   if (spec.bias_htu.defined()) scores_bhtu = scores_bhtu + spec.bias_htu;
   if (spec.causal) {
     const at::Tensor future =
@@ -213,12 +210,18 @@ at::Tensor attention_probabilities(const at::Tensor& q_btd, const at::Tensor& k_
   return at::softmax(scores_bhtu, -1);
 }
 
-at::Tensor multi_head_attention(const at::Tensor& q_btd, const at::Tensor& k_bud,
-                                const at::Tensor& v_bud, const AttentionSpec& spec) {
-  at::Tensor p_bhtu = reference::attention_probabilities(q_btd, k_bud, spec);
+at::Tensor attention(const at::Tensor& q_btd, const at::Tensor& kv, const AttentionSpec& spec) {
+  const auto halves = kv.chunk(2, 2);
+  at::Tensor p_bhtu = reference::attention_probabilities(q_btd, halves[0], spec);
   if (spec.dropout.p > 0) p_bhtu = reference::dropout(p_bhtu, spec.dropout);
-  const at::Tensor mixed_bhtk = at::matmul(p_bhtu, heads_of(v_bud, spec.n_heads));
+  const at::Tensor mixed_bhtk = at::matmul(p_bhtu, kv_heads_of(halves[1], spec));
   return mixed_bhtk.transpose(1, 2).reshape(q_btd.sizes());
+}
+
+at::Tensor attention(const at::Tensor& qkv, const AttentionSpec& spec) {
+  const auto inner = qkv.size(2) / (spec.n_heads + 2 * spec.kv_heads()) * spec.n_heads;
+  return reference::attention(qkv.narrow(2, 0, inner), qkv.narrow(2, inner, qkv.size(2) - inner),
+                              spec);
 }
 
 at::Tensor gate(const at::Tensor& h, const GateSpec& spec) {

@@ -12,11 +12,8 @@ at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& scale, double eps);
 at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& scale, const at::Tensor& bias,
                       double eps);
 at::Tensor dropout(const at::Tensor& x, const DropoutSite& site);
-at::Tensor attention(const at::Tensor& qkv_bt3d, std::int64_t n_heads, bool causal,
-                     const std::optional<Rope>& rope, const std::optional<DropoutSite>& dropout);
-/// Heads of k and v as many as of q.
-at::Tensor multi_head_attention(const at::Tensor& q_btd, const at::Tensor& k_bud,
-                                const at::Tensor& v_bud, const AttentionSpec& spec);
+at::Tensor attention(const at::Tensor& qkv, const AttentionSpec& spec);
+at::Tensor attention(const at::Tensor& q_btd, const at::Tensor& kv, const AttentionSpec& spec);
 at::Tensor attention_probabilities(const at::Tensor& q_btd, const at::Tensor& k_bud,
                                    const AttentionSpec& spec);
 at::Tensor gate(const at::Tensor& h, const GateSpec& spec);

@@ -63,30 +63,22 @@ void compare(const char* name, int rounds, double flops, const std::function<voi
 
 /// The two namespaces under one face, for code that runs on either.
 struct Fast {
-  static at::Tensor linear(const at::Tensor& x, const at::Tensor& w,
-                           const std::optional<at::Tensor>& bias) {
-    return ops::linear(x, w, bias);
-  }
+  static at::Tensor linear(const at::Tensor& x, const at::Tensor& w) { return ops::linear(x, w); }
   static constexpr auto rms_norm = &ops::rms_norm;
-  static at::Tensor attention(const at::Tensor& qkv, std::int64_t n_heads, bool causal,
-                              const std::optional<ops::Rope>& rope,
-                              const std::optional<ops::DropoutSite>& dropout) {
-    return ops::attention(qkv, n_heads, causal, rope, dropout);
+  static at::Tensor attention(const at::Tensor& qkv, const ops::AttentionSpec& spec) {
+    return ops::attention(qkv, spec);
   }
   static at::Tensor gate(const at::Tensor& h, const ops::GateSpec& spec) {
     return ops::gate(h, spec);
   }
 };
 struct Reference {
-  static at::Tensor linear(const at::Tensor& x, const at::Tensor& w,
-                           const std::optional<at::Tensor>& bias) {
-    return ops::reference::linear(x, w, bias);
+  static at::Tensor linear(const at::Tensor& x, const at::Tensor& w) {
+    return ops::reference::linear(x, w, std::nullopt);
   }
   static constexpr auto rms_norm = &ops::reference::rms_norm;
-  static at::Tensor attention(const at::Tensor& qkv, std::int64_t n_heads, bool causal,
-                              const std::optional<ops::Rope>& rope,
-                              const std::optional<ops::DropoutSite>& dropout) {
-    return ops::reference::attention(qkv, n_heads, causal, rope, dropout);
+  static at::Tensor attention(const at::Tensor& qkv, const ops::AttentionSpec& spec) {
+    return ops::reference::attention(qkv, spec);
   }
   static at::Tensor gate(const at::Tensor& h, const ops::GateSpec& spec) {
     return ops::reference::gate(h, spec);
@@ -104,11 +96,11 @@ void run_layers(const std::vector<Layer>& layers, const at::Tensor& input, const
                 const at::Tensor& dy) {
   at::Tensor x = input;
   for (const Layer& l : layers) {
-    const at::Tensor qkv = Ops::linear(Ops::rms_norm(x, l.norm1, 1e-6), l.qkv, std::nullopt);
-    const at::Tensor heads = Ops::attention(qkv, kHeads, true, rope, std::nullopt);
-    x = x + Ops::linear(heads, l.out, std::nullopt);
-    const at::Tensor h = Ops::linear(Ops::rms_norm(x, l.norm2, 1e-6), l.up, std::nullopt);
-    x = x + Ops::linear(Ops::gate(h, {}), l.down, std::nullopt);
+    const at::Tensor qkv = Ops::linear(Ops::rms_norm(x, l.norm1, 1e-6), l.qkv);
+    const at::Tensor heads = Ops::attention(qkv, {.n_heads = kHeads, .causal = true, .rope = rope});
+    x = x + Ops::linear(heads, l.out);
+    const at::Tensor h = Ops::linear(Ops::rms_norm(x, l.norm2, 1e-6), l.up);
+    x = x + Ops::linear(Ops::gate(h, {}), l.down);
   }
   x.backward(dy);
 }
@@ -145,14 +137,15 @@ int main(int argc, char** argv) {
     const at::Tensor dy = at::randn({kSequences, kLength, kWidth});
     // Two products forward, four backward, over the pairs a causal query sees.
     const double flops = 12 * kTokens * kWidth * (kLength + 1) / 2.0;
-    const auto attention = [&](const char* name, const std::optional<ops::DropoutSite>& dropout) {
+    const auto attention = [&](const char* name, const ops::DropoutSite& dropout) {
+      const ops::AttentionSpec spec{
+          .n_heads = kHeads, .causal = true, .rope = rope, .dropout = dropout};
       compare(
-          name, rounds, flops,
-          [&] { ops::attention(qkv, kHeads, true, rope, dropout).backward(dy); },
-          [&] { ops::reference::attention(qkv, kHeads, true, rope, dropout).backward(dy); });
+          name, rounds, flops, [&] { ops::attention(qkv, spec).backward(dy); },
+          [&] { ops::reference::attention(qkv, spec).backward(dy); });
     };
-    attention("attention", std::nullopt);
-    attention("attention, dropout", ops::DropoutSite{0.1});
+    attention("attention", {});
+    attention("attention, dropout", {0.1});
   }
   {
     const at::Tensor x = leaf({kSequences, kLength, kWidth});

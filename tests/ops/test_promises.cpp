@@ -32,7 +32,8 @@ at::Tensor floats(at::IntArrayRef sizes, std::uint64_t seed = 1) {
 at::Tensor block(const Tensors& inputs) {
   const auto rope = ops::make_rope(kLength, kWidth / kHeads, 1e4, inputs[0].scalar_type());
   const at::Tensor normed = ops::rms_norm(inputs[0], inputs[1], 1e-6);
-  const at::Tensor mixed = ops::attention(ops::linear(normed, inputs[2]), kHeads, true, rope);
+  const at::Tensor mixed = ops::attention(ops::linear(normed, inputs[2]),
+                                          {.n_heads = kHeads, .causal = true, .rope = rope});
   return ops::linear(ops::gate(ops::linear(mixed, inputs[3]), {}), inputs[4]);
 }
 
@@ -52,11 +53,12 @@ BOOST_AUTO_TEST_CASE(a_later_token_changes_nothing_before_it) {
     std::optional<ops::Rope> rope;
     if (with_rope) rope = ops::make_rope(kLength, kWidth / kHeads, 1e4, at::kFloat);
     const at::Tensor qkv = floats({2, kLength, 3 * kWidth});
-    const at::Tensor before = ops::attention(qkv, kHeads, true, rope);
+    const ops::AttentionSpec spec{.n_heads = kHeads, .causal = true, .rope = rope};
+    const at::Tensor before = ops::attention(qkv, spec);
     for (const std::int64_t changed : {1L, 63L, 64L, 65L, kLength - 1}) {
       at::Tensor other = qkv.clone();
       other.narrow(1, changed, kLength - changed).mul_(-3).add_(1);
-      const at::Tensor after = ops::attention(other, kHeads, true, rope);
+      const at::Tensor after = ops::attention(other, spec);
       BOOST_TEST(same_bits(after.narrow(1, 0, changed), before.narrow(1, 0, changed)));
       BOOST_TEST(!same_bits(after.select(1, changed), before.select(1, changed)));
     }
@@ -67,8 +69,8 @@ BOOST_AUTO_TEST_CASE(without_causality_every_token_counts) {
   const at::Tensor qkv = floats({1, 70, 3 * kWidth});
   at::Tensor other = qkv.clone();
   other.select(1, 69).add_(1);
-  const at::Tensor a = ops::attention(qkv, kHeads, false, std::nullopt);
-  const at::Tensor b = ops::attention(other, kHeads, false, std::nullopt);
+  const at::Tensor a = ops::attention(qkv, {.n_heads = kHeads});
+  const at::Tensor b = ops::attention(other, {.n_heads = kHeads});
   BOOST_TEST(!same_bits(a.select(1, 0), b.select(1, 0)));
 }
 
@@ -127,7 +129,7 @@ BOOST_AUTO_TEST_CASE(a_nan_stays_visible) {
     for (std::int64_t part = 0; part < 3; ++part) {  // in q, in k, in v
       at::Tensor qkv = floats({1, 70, 3 * kWidth});
       qkv[0][20][part * kWidth] = kNan;
-      BOOST_TEST(has_nan(ops::attention(qkv, kHeads, true, std::nullopt)));
+      BOOST_TEST(has_nan(ops::attention(qkv, {.n_heads = kHeads, .causal = true})));
     }
     const at::Tensor targets = at::zeros({70}, at::kLong);
     BOOST_TEST(std::isnan(ops::cross_entropy_sum(x, targets).item<double>()));
@@ -184,8 +186,8 @@ BOOST_AUTO_TEST_CASE(empty_inputs_give_empty_outputs_and_zero_gradients) {
     BOOST_TEST(same_bits(bias.grad(), at::zeros({12})));
     BOOST_TEST(same_bits(shift.grad(), at::zeros({7})));
     const at::Tensor qkv = leaf();
-    const at::Tensor mixed =
-        ops::attention(qkv, 1, true, sizes[1] == 0 ? std::optional(rope) : std::nullopt);
+    const at::Tensor mixed = ops::attention(
+        qkv, {.causal = true, .rope = sizes[1] == 0 ? std::optional(rope) : std::nullopt});
     BOOST_TEST(mixed.numel() == 0);
     mixed.sum().backward();
     BOOST_TEST(qkv.grad().sizes() == qkv.sizes());
@@ -211,14 +213,13 @@ BOOST_AUTO_TEST_CASE(a_broken_call_names_the_shapes) {
   fails([&] { ops::dropout(x, {1.0}); }, {"dropout", "p 1"});
   fails([&] { ops::dropout(x, {0.5, 0, 0, 1ULL << 20}); }, {"dropout", "site 1048576"});
   fails([&] { ops::dropout(x, {0.5, 0, 0, 0, 1LL << 45}); }, {"dropout", "60 elements a slot"});
-  fails([&] { ops::attention(x, 1, true, std::nullopt, ops::DropoutSite{-0.1}); },
-        {"attention", "p -0.1"});
+  fails([&] { ops::attention(x, {.dropout = {-0.1}}); }, {"attention", "p -0.1"});
   fails([&] { ops::rms_norm(x, at::ones({5}), 1e-6); }, {"rms_norm", "(5)"});
   fails([&] { ops::rms_norm(x, at::ones({12}), 0); }, {"rms_norm", "eps"});
-  fails([&] { ops::attention(x, 5, true, std::nullopt); }, {"attention", "5 heads"});
-  fails([&] { ops::attention(x, 1, true, ops::make_rope(4, 4, 1e4, at::kFloat)); },
+  fails([&] { ops::attention(x, {.n_heads = 5}); }, {"attention", "5 heads"});
+  fails([&] { ops::attention(x, {.rope = ops::make_rope(4, 4, 1e4, at::kFloat)}); },
         {"attention", "(4, 2)"});
-  fails([&] { ops::attention(x, 1, true, ops::make_rope(5, 2, 1e4, at::kFloat)); },
+  fails([&] { ops::attention(x, {.rope = ops::make_rope(5, 2, 1e4, at::kFloat)}); },
         {"attention", "(5, 1)"});
   fails([&] { ops::gate(at::zeros({3}, at::kLong), {}); }, {"gate", "Long"});
   fails([&] { ops::cross_entropy_sum(logits, at::zeros({3}, at::kLong)); }, {"targets"});

@@ -270,10 +270,11 @@ BOOST_AUTO_TEST_CASE(attention_is_its_formula) {
       const auto n_heads = static_cast<std::int64_t>(c.n_heads);
       std::optional<ops::Rope> rope;
       if (c.rope) rope = ops::make_rope(t + 3, d_head, theta, at::kDouble);
-      const auto dropout = c.dropout > 0 ? std::optional(c.site()) : std::nullopt;
+      const auto dropout = c.dropout > 0 ? c.site() : ops::DropoutSite{};
       check_against_loops(
           [&](const Tensors& in) {
-            return ops::reference::attention(in[0], n_heads, c.causal, rope, dropout);
+            return ops::reference::attention(
+                in[0], {.n_heads = n_heads, .causal = c.causal, .rope = rope, .dropout = dropout});
           },
           [&](const std::vector<Values>& in) { return attention_loops(c, theta, in[0]); },
           {normal({b, t, 3 * n_heads * d_head})});
