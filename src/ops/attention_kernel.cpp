@@ -23,7 +23,7 @@
 #define PG_OPS_ATTENTION_KERNEL_
 namespace pg::ops {
 
-constexpr std::int64_t kQueryBlock = 32;
+constexpr std::int64_t kQueryBlock = 16;
 /// Heads and rows of keys are padded by zeros to a multiple of this: whole vectors everywhere.
 constexpr std::int64_t kWhole = 16;
 
@@ -34,14 +34,14 @@ constexpr std::int64_t padded(std::int64_t n) {
 /// The shape with its paddings.
 struct PaddedShape : AttentionShape {
   std::int64_t width, n_keys;  ///< d_head and u, padded
-  std::int64_t score_stride;   ///< an odd number of cache lines, or rows would share few of them
+  std::int64_t key_stride;     ///< an odd number of cache lines, or rows would share few of them
   std::int64_t factors;        ///< room for what dropout_factors() writes
 
   explicit PaddedShape(const AttentionShape& shape)
       : AttentionShape(shape),
         width(padded(shape.d_head)),
         n_keys(padded(shape.u)),
-        score_stride((n_keys / kWhole | 1) * kWhole),
+        key_stride((n_keys / kWhole | 1) * kWhole),
         factors(padded(shape.u + kDropoutSlack)) {}
 
   /// Of the block of queries that begins at `first`: its rows, and the keys that any of them sees.
@@ -81,9 +81,9 @@ struct Forward {
       : pieces(workspace),
         q(pieces.matrix(kQueryBlock, shape.width)),
         k(pieces.matrix(shape.n_keys, shape.width)),
-        k_transposed(pieces.matrix(shape.width, shape.n_keys)),
+        k_transposed(pieces.matrix(shape.width, shape.key_stride)),
         v(pieces.matrix(shape.n_keys, shape.width)),
-        scores(pieces.matrix(kQueryBlock, shape.score_stride)),
+        scores(pieces.matrix(kQueryBlock, shape.key_stride)),
         out(pieces.matrix(kQueryBlock, shape.width)),
         factors(pieces.vector(shape.factors)) {}
 };
@@ -97,11 +97,11 @@ struct Backward {
       : pieces(workspace),
         q(pieces.matrix(kQueryBlock, shape.width)),
         k(pieces.matrix(shape.n_keys, shape.width)),
-        k_transposed(pieces.matrix(shape.width, shape.n_keys)),
-        v_transposed(pieces.matrix(shape.width, shape.n_keys)),
+        k_transposed(pieces.matrix(shape.width, shape.key_stride)),
+        v_transposed(pieces.matrix(shape.width, shape.key_stride)),
         dout(pieces.matrix(kQueryBlock, shape.width)),
-        scores(pieces.matrix(kQueryBlock, shape.score_stride)),
-        dp(pieces.matrix(kQueryBlock, shape.score_stride)),
+        scores(pieces.matrix(kQueryBlock, shape.key_stride)),
+        dp(pieces.matrix(kQueryBlock, shape.key_stride)),
         dq(pieces.matrix(kQueryBlock, shape.width)),
         dk(pieces.matrix(shape.n_keys, shape.width)),
         dv(pieces.matrix(shape.n_keys, shape.width)),
@@ -136,7 +136,6 @@ struct Angles {
 HWY_INLINE void rotate_rows(const MatrixView& from, const Angles& angles, bool back, float factor,
                             std::int64_t n, std::int64_t width, const MatrixTarget& to) {
   const Vec scale = set(factor);
-  const Vec sine_scale = set(back ? -factor : factor);
   const std::int64_t half = angles.half;
   for (std::int64_t row = 0; row < n; ++row) {
     const float* in = from.data + row * from.stride;
@@ -147,14 +146,28 @@ HWY_INLINE void rotate_rows(const MatrixView& from, const Angles& angles, bool b
       });
       continue;
     }
-    for_each_vector(half, [&](std::int64_t i, std::int64_t count) HWY_ATTR {
-      const Vec c = hn::Mul(load(angles.cos + row * half + i, count), scale);
-      const Vec s = hn::Mul(load(angles.sin + row * half + i, count), sine_scale);
-      const Vec a = load(in + i, count);
-      const Vec b = load(in + half + i, count);
-      store(hn::NegMulAdd(b, s, hn::Mul(a, c)), out + i, count);
-      store(hn::MulAdd(a, s, hn::Mul(b, c)), out + half + i, count);
-    });
+    const hn::CappedTag<float, 8> d;  // small heads have no more pairs
+    const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+    const float* cos = angles.cos + row * half;
+    const float* sin = angles.sin + row * half;
+    const float sine_factor = back ? -factor : factor;
+    std::int64_t i = 0;
+    for (; i + lanes <= half; i += lanes) {
+      const auto c = hn::Mul(hn::LoadU(d, cos + i), hn::Set(d, factor));
+      const auto s = hn::Mul(hn::LoadU(d, sin + i), hn::Set(d, sine_factor));
+      const auto a = hn::LoadU(d, in + i);
+      const auto b = hn::LoadU(d, in + half + i);
+      hn::StoreU(hn::NegMulAdd(b, s, hn::Mul(a, c)), d, out + i);
+      hn::StoreU(hn::MulAdd(a, s, hn::Mul(b, c)), d, out + half + i);
+    }
+    for (; i < half; ++i) {
+      const float c = cos[i] * factor;
+      const float s = sin[i] * sine_factor;
+      const float a = in[i];
+      const float b = in[half + i];
+      out[i] = a * c - b * s;
+      out[half + i] = b * c + a * s;
+    }
   }
 }
 
@@ -188,51 +201,66 @@ HWY_INLINE Vec exp2_of_negative(Vec x) {
   return hn::IfThenElse(hn::Lt(x, set(-126.0F)), hn::Zero(d), result);
 }
 
-/// A row of scores, and what belongs to it.
+/// Calls body(i) over [0, n) in whole vectors; n is a multiple of kWhole.
+template <class Body>
+HWY_INLINE void for_each_whole_vector(std::int64_t n, Body&& body) {
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(Floats()));
+  for (std::int64_t i = 0; i < n; i += lanes) body(i);
+}
+
+/// A row of scores up to whole vectors, and what belongs to it.
 struct Row {
   float* scores;
-  std::int64_t seen;     ///< keys that the query sees; the others are behind them
-  std::int64_t n_keys;   ///< that the block sees
-  const float* bias;     ///< or null
-  const float* factors;  ///< of dropout, or null
+  std::int64_t seen;     ///< keys that the query sees
+  std::int64_t n;        ///< of the row, at least seen
+  const float* bias;     ///< of the keys seen, or null
+  const float* factors;  ///< of dropout, n, or null
 };
 
-/// The factors of a row's keys; null where nothing is dropped.
-HWY_INLINE const float* factors_of_row(const AttentionDropout& dropout, std::uint64_t row,
+/// The factors of n keys of a row; null where nothing is dropped.
+HWY_INLINE const float* factors_of_row(const AttentionDropout& dropout, std::int64_t row,
                                        std::int64_t n_keys, std::int64_t n, float* buffer) {
   if (dropout.stream == nullptr) return nullptr;
-  return dropout_factors(*dropout.stream, dropout.first + row * static_cast<std::uint64_t>(n_keys),
+  return dropout_factors(*dropout.stream, dropout.first + static_cast<std::uint64_t>(row * n_keys),
                          n, buffer);
 }
 
-HWY_INLINE void add_bias(const Row& row) {
-  if (row.bias == nullptr) return;
-  for_each_vector(row.seen, [&](std::int64_t j, std::int64_t count) HWY_ATTR {
-    store(hn::MulAdd(load(row.bias + j, count), set(kLog2E), load(row.scores + j, count)),
-          row.scores + j, count);
-  });
+/// Adds the bias, and gives what is not seen a probability of 0.
+HWY_INLINE void complete_scores(const Row& row) {
+  const Floats d;
+  if (row.bias != nullptr) {
+    for_each_vector(row.seen, [&](std::int64_t j, std::int64_t count) HWY_ATTR {
+      store(hn::MulAdd(load(row.bias + j, count), set(kLog2E), load(row.scores + j, count)),
+            row.scores + j, count);
+    });
+  }
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  const Vec lowest = set(-std::numeric_limits<float>::infinity());
+  for (std::int64_t j = row.seen / lanes * lanes; j < row.n; j += lanes) {
+    const auto visible =
+        hn::FirstN(d, static_cast<std::size_t>(std::max<std::int64_t>(0, row.seen - j)));
+    hn::Store(hn::IfThenElse(visible, hn::Load(d, row.scores + j), lowest), d, row.scores + j);
+  }
 }
 
 /// Scores -> 2^(score - max), dropped out; keeps max and 1 / sum. What dropout takes counts in the
 /// sum.
 HWY_INLINE void exponentiate(const Row& row, float& row_max, float& row_inverse) {
-  constexpr float kLowest = -std::numeric_limits<float>::infinity();
-  add_bias(row);
-  Vec max = set(kLowest);
-  for_each_vector(row.seen, [&](std::int64_t j, std::int64_t count) HWY_ATTR {
-    max = hn::Max(max, load(row.scores + j, count, kLowest));
-  });
+  const Floats d;
+  complete_scores(row);
+  Vec max = hn::Load(d, row.scores);
+  for_each_whole_vector(
+      row.n, [&](std::int64_t j) HWY_ATTR { max = hn::Max(max, hn::Load(d, row.scores + j)); });
   row_max = max_lane(max);
   const Vec shift = set(row_max);
   Vec sum = set(0.0F);
-  for_each_vector(row.seen, [&](std::int64_t j, std::int64_t count) HWY_ATTR {
-    Vec e = exp2_of_negative(hn::Sub(load(row.scores + j, count, kLowest), shift));
+  for_each_whole_vector(row.n, [&](std::int64_t j) HWY_ATTR {
+    Vec e = exp2_of_negative(hn::Sub(hn::Load(d, row.scores + j), shift));
     sum = hn::Add(sum, e);
-    if (row.factors != nullptr) e = hn::Mul(e, load(row.factors + j, count));
-    store(e, row.scores + j, count);
+    if (row.factors != nullptr) e = hn::Mul(e, hn::LoadU(d, row.factors + j));
+    hn::Store(e, d, row.scores + j);
   });
   row_inverse = 1.0F / sum_lanes(sum);
-  store_zeros(row.scores + row.seen, row.n_keys - row.seen);
 }
 
 HWY_INLINE float dot(const float* a, const float* b, std::int64_t n) {
@@ -248,25 +276,35 @@ HWY_INLINE float dot(const float* a, const float* b, std::int64_t n) {
 /// multiplies p on its way to v, hence dp on its way back.
 HWY_INLINE void softmax_backward(const Row& row, float* dp, float max, float inverse, float mean,
                                  float* dbias) {
-  add_bias(row);
-  const Vec shift = set(max);
-  for_each_vector(row.seen, [&](std::int64_t j, std::int64_t count) HWY_ATTR {
+  const Floats d;
+  complete_scores(row);
+  for_each_whole_vector(row.n, [&](std::int64_t j) HWY_ATTR {
     const Vec p =
-        hn::Mul(exp2_of_negative(hn::Sub(load(row.scores + j, count), shift)), set(inverse));
+        hn::Mul(exp2_of_negative(hn::Sub(hn::Load(d, row.scores + j), set(max))), set(inverse));
     Vec kept = p;
-    Vec dp_kept = load(dp + j, count);
+    Vec dp_kept = hn::Load(d, dp + j);
     if (row.factors != nullptr) {
-      const Vec f = load(row.factors + j, count);
+      const Vec f = hn::LoadU(d, row.factors + j);
       kept = hn::Mul(kept, f);
       dp_kept = hn::Mul(dp_kept, f);
     }
-    const Vec ds = hn::Mul(p, hn::Sub(dp_kept, set(mean)));
-    store(kept, row.scores + j, count);
-    store(ds, dp + j, count);
-    if (dbias != nullptr) store(hn::Add(ds, load(dbias + j, count)), dbias + j, count);
+    hn::Store(kept, d, row.scores + j);
+    hn::Store(hn::Mul(p, hn::Sub(dp_kept, set(mean))), d, dp + j);
   });
-  store_zeros(row.scores + row.seen, row.n_keys - row.seen);
-  store_zeros(dp + row.seen, row.n_keys - row.seen);
+  if (dbias == nullptr) return;
+  for_each_vector(row.seen, [&](std::int64_t j, std::int64_t count) HWY_ATTR {
+    store(hn::Add(load(dp + j, count), load(dbias + j, count)), dbias + j, count);
+  });
+}
+
+/// Row i of a block of queries, of which `query` is the first among those of all heads.
+HWY_INLINE Row row_of(const PaddedShape& shape, const HeadGroup& group, const MatrixTarget& scores,
+                      std::int64_t query, std::int64_t i, std::int64_t seen, std::int64_t keys,
+                      float* factors) {
+  const std::int64_t n = padded(keys);
+  return {scores.data + i * scores.stride, seen, n,
+          group.bias == nullptr ? nullptr : group.bias + (query + i) * shape.u,
+          factors_of_row(group.dropout, query + i, shape.u, n, factors)};
 }
 
 void attend(const PaddedShape& shape, const HeadGroup& group, float* workspace,
@@ -274,7 +312,8 @@ void attend(const PaddedShape& shape, const HeadGroup& group, float* workspace,
   const Forward w(shape, workspace);
   const Angles angles{group.cos, group.sin, shape.d_head / 2};
   pack_rows(group.k, angles, 1, shape.u, shape.n_keys, shape.d_head, w.k);
-  transpose(w.k.data, w.k.stride, shape.n_keys, shape.width, w.k_transposed.data, shape.n_keys);
+  transpose(w.k.data, w.k.stride, shape.n_keys, shape.width, w.k_transposed.data,
+            w.k_transposed.stride);
   pack_rows(group.v, {}, 1, shape.u, shape.n_keys, shape.d_head, w.v);
   for (std::int64_t head = 0; head < shape.n_heads; ++head) {
     const MatrixView q = group.q.from_column(head * shape.d_head);
@@ -285,15 +324,12 @@ void attend(const PaddedShape& shape, const HeadGroup& group, float* workspace,
       pack_rows(q.from_row(first), angles.from_row(first), shape.scale * kLog2E, rows, rows,
                 shape.d_head, w.q);
       multiply_small<false>(rows, keys, shape.d_head, w.q.view(), w.k_transposed.view(), w.scores);
-      float* inverse = statistics.inverse + head * shape.t + first;
+      const auto query = head * shape.t + first;
+      float* inverse = statistics.inverse + query;
       for (std::int64_t i = 0; i < rows; ++i) {
-        const auto query = head * shape.t + first + i;
-        const auto seen = shape.seen(first + i);
-        exponentiate({w.scores.data + i * w.scores.stride, seen, keys,
-                      group.bias == nullptr ? nullptr : group.bias + query * shape.u,
-                      factors_of_row(group.dropout, static_cast<std::uint64_t>(query), shape.u,
-                                     seen, w.factors)},
-                     statistics.max[query], inverse[i]);
+        exponentiate(
+            row_of(shape, group, w.scores, query, i, shape.seen(first + i), keys, w.factors),
+            statistics.max[query + i], inverse[i]);
       }
       multiply_small<false>(rows, shape.d_head, keys, w.scores.view(), w.v.view(), w.out);
       // Dividing the few columns of the result is cheaper than dividing the probabilities.
@@ -312,9 +348,11 @@ void attend_backward(const PaddedShape& shape, const HeadGroup& group, float* wo
   const Angles angles{group.cos, group.sin, shape.d_head / 2};
   // v first, in the room of k, since only its transpose is needed.
   pack_rows(group.v, {}, 1, shape.u, shape.n_keys, shape.d_head, w.k);
-  transpose(w.k.data, w.k.stride, shape.n_keys, shape.width, w.v_transposed.data, shape.n_keys);
+  transpose(w.k.data, w.k.stride, shape.n_keys, shape.width, w.v_transposed.data,
+            w.v_transposed.stride);
   pack_rows(group.k, angles, 1, shape.u, shape.n_keys, shape.d_head, w.k);
-  transpose(w.k.data, w.k.stride, shape.n_keys, shape.width, w.k_transposed.data, shape.n_keys);
+  transpose(w.k.data, w.k.stride, shape.n_keys, shape.width, w.k_transposed.data,
+            w.k_transposed.stride);
   store_zeros(w.dk.data, shape.n_keys * shape.width);
   store_zeros(w.dv.data, shape.n_keys * shape.width);
   for (std::int64_t head = 0; head < shape.n_heads; ++head) {
@@ -329,18 +367,14 @@ void attend_backward(const PaddedShape& shape, const HeadGroup& group, float* wo
       pack_rows(dout_rows, {}, 1, rows, rows, shape.d_head, w.dout);
       multiply_small<false>(rows, keys, shape.d_head, w.q.view(), w.k_transposed.view(), w.scores);
       multiply_small<false>(rows, keys, shape.d_head, w.dout.view(), w.v_transposed.view(), w.dp);
+      const auto query = head * shape.t + first;
       for (std::int64_t i = 0; i < rows; ++i) {
-        const auto query = head * shape.t + first + i;
-        const auto seen = shape.seen(first + i);
-        softmax_backward({w.scores.data + i * w.scores.stride, seen, keys,
-                          group.bias == nullptr ? nullptr : group.bias + query * shape.u,
-                          factors_of_row(group.dropout, static_cast<std::uint64_t>(query), shape.u,
-                                         seen, w.factors)},
-                         w.dp.data + i * w.dp.stride, statistics.max[query],
-                         statistics.inverse[query],
-                         dot(out_rows.data + i * out_rows.stride,
-                             dout_rows.data + i * dout_rows.stride, shape.d_head),
-                         gradient.dbias == nullptr ? nullptr : gradient.dbias + query * shape.u);
+        softmax_backward(
+            row_of(shape, group, w.scores, query, i, shape.seen(first + i), keys, w.factors),
+            w.dp.data + i * w.dp.stride, statistics.max[query + i], statistics.inverse[query + i],
+            dot(out_rows.data + i * out_rows.stride, dout_rows.data + i * dout_rows.stride,
+                shape.d_head),
+            gradient.dbias == nullptr ? nullptr : gradient.dbias + (query + i) * shape.u);
       }
       multiply_small<true>(keys, shape.d_head, rows, w.scores.view().transpose(), w.dout.view(),
                            w.dv);

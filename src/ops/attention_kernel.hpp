@@ -15,8 +15,8 @@ struct AttentionShape {
   std::int64_t u;        ///< keys, at least 1; t where causal
   std::int64_t d_head;   ///< at least 1
   std::int64_t n_heads;  ///< of queries
-  bool causal;           ///< query i sees the keys 0..i only
-  float scale;           ///< of the scores
+  bool causal = false;   ///< query i sees the keys 0..i only
+  float scale = 1;       ///< of the scores
 };
 
 /// Dropout of the probabilities (n_heads, t, u) of a group; none where there is no stream.

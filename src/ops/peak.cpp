@@ -13,12 +13,14 @@
 HWY_BEFORE_NAMESPACE();
 namespace pg::ops::HWY_NAMESPACE {
 
-/// `rounds` times ten independent multiply-adds: more than any core has in flight. Returns their
-/// sum, so that the work is needed.
-float multiply_add(std::int64_t rounds, double& flops) {
+/// `rounds` times ten multiply-adds that do not wait for each other: more than any core has in
+/// flight. Returns their sum, so that the work is needed. `start` must not be known to the
+/// compiler, which would compute the ten as one if it saw that they are alike.
+float multiply_add(std::int64_t rounds, const float* start, double& flops) {
   const Vec factor = set(0.999F);
   const Vec term = set(0.001F);
-  Vec a = set(1.0F), b = a, c = a, d = a, e = a, f = a, g = a, h = a, i = a, j = a;
+  Vec a = set(start[0]), b = set(start[1]), c = set(start[2]), d = set(start[3]), e = set(start[4]),
+      f = set(start[5]), g = set(start[6]), h = set(start[7]), i = set(start[8]), j = set(start[9]);
   for (std::int64_t round = 0; round < rounds; ++round) {
     a = hn::MulAdd(a, factor, term);
     b = hn::MulAdd(b, factor, term);
@@ -50,11 +52,12 @@ double measure_peak_flops() {
   constexpr std::int64_t kRounds = 400000;
   double best = 0;
   volatile float sink = 0;
+  const float start[10] = {0.1F, 0.2F, 0.3F, 0.4F, 0.5F, 0.6F, 0.7F, 0.8F, 0.9F, 1.0F};
   for (int repeat = 0; repeat < 5; ++repeat) {
     double flops = 0;
-    const auto start = Clock::now();
-    sink = sink + HWY_DYNAMIC_DISPATCH(multiply_add)(kRounds, flops);
-    const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    const auto begin = Clock::now();
+    sink = sink + HWY_DYNAMIC_DISPATCH(multiply_add)(kRounds, start, flops);
+    const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
     best = std::max(best, flops / seconds);
   }
   return best;

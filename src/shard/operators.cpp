@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "base/error.hpp"
+#include "ops/attention_kernel.hpp"
 
 namespace pg::shard {
 namespace {
@@ -13,15 +14,10 @@ using Gradients = std::vector<Memory>;
 constexpr std::int64_t kFloat = 4;
 constexpr std::int64_t kHalf = 2;
 constexpr std::int64_t kDouble = 8;
-constexpr std::int64_t kQueryBlock = 64;  // of ops/attention.cpp
 
 /// Of ops/chunked_loss.cpp: logits of a piece, and what its rows are a multiple of.
 constexpr std::int64_t kPieceElements = std::int64_t{1} << 23;
 constexpr std::int64_t kPieceRows = 48;
-
-/// Per element, what the counters of a dropout by ATen's operators hold at once
-/// (ops/reference.cpp).
-constexpr std::int64_t kPhiloxBytes = 26;
 
 }  // namespace
 
@@ -218,13 +214,6 @@ Value Operators::concatenated(const std::vector<Value>& parts) const {
   });
 }
 
-Value Operators::repeated(const Value& x, std::int64_t n) const {
-  if (n == x.n) return x;
-  return tape_.made(n, tape_.floats(n), {x}, [this, before = x.n](const Memory&) {
-    return Gradients{tape_.floats(before)};
-  });
-}
-
 Value Operators::dropout(const Value& x, double p) const {
   return p == 0 ? x : scale(x);  // what is dropped is drawn again
 }
@@ -247,64 +236,33 @@ Value Operators::add_positions(const Value& x, std::int64_t n_rows, std::int64_t
   });
 }
 
-Value Operators::attention(const Value& qkv, const Heads& h) const {
-  const std::int64_t n = h.b * h.t * h.width;
-  const std::int64_t rotated = h.rope ? 2 * h.t * h.width : 0;
-  const std::int64_t scores = kQueryBlock * (h.t + 15) / 16 * 16;
+Value Operators::attention(const Value& q, const Value& kv, const Value& bias,
+                           const Heads& h) const {
+  const ops::AttentionShape shape{.t = h.t,
+                                  .u = h.u,
+                                  .d_head = h.d_head,
+                                  .n_heads = h.n_heads / h.n_kv_heads,
+                                  .causal = h.causal};
+  const std::int64_t n = h.b * h.t * h.n_heads * h.d_head;
   const Memory out = tape_.floats(n);
   const Memory statistics = tape_.floats(2 * h.b * h.n_heads * h.t);
-  { const Memory scratch = tape_.floats(rotated + scores); }
-  return tape_.made(n, out, {qkv},
-                    [this, n, rotated, scores, kept = qkv.memory, out, statistics](const Memory&) {
-                      Memory dqkv = tape_.floats(3 * n);
-                      const Memory scratch = tape_.floats(2 * (rotated + scores));
-                      return Gradients{dqkv};
-                    });
-}
-
-Value Operators::built_attention(const Value& q, const Value& k, const Value& v, const Value& bias,
-                                 const Heads& h) const {
-  const std::int64_t n_scores = h.b * h.n_heads * h.t * h.u;
-  // Heads of several sequences cannot be viewed as one batch: the product copies them.
-  const auto as_batch = [&](const Value& x) {
-    return tape_.made(x.n, h.b > 1 ? tape_.floats(x.n) : x.memory, {x},
-                      [this, n = x.n](const Memory&) {
-                        return Gradients{tape_.floats(n)};  // back in the order of the features
-                      });
-  };
-  const auto product = [&](const Value& x, const Value& y, std::int64_t n) {
-    return tape_.made(
-        n, tape_.floats(n), {x, y},
-        [this, n_x = x.n, n_y = y.n, kept_x = x.memory, kept_y = y.memory](const Memory&) {
-          Memory dx = tape_.floats(n_x);
-          return Gradients{dx, tape_.floats(n_y)};
-        });
-  };
-  Value scores = scale(product(as_batch(q), as_batch(k), n_scores));
-  if (bias.n > 0) scores = add(scores, bias);
-  if (h.causal) {
-    const Memory future = tape_.bytes(h.t * h.u);
-    { const Memory ones = tape_.bytes(h.t * h.u); }
-    scores = tape_.made(
-        n_scores, tape_.floats(n_scores), {scores},
-        [this, n_scores, future](const Memory&) { return Gradients{tape_.floats(n_scores)}; });
+  { const Memory workspace = tape_.floats(ops::attention_workspace(shape)); }
+  std::vector<Value> inputs = {q};
+  for (const Value* more : {&kv, &bias}) {
+    if (more->n > 0) inputs.push_back(*more);
   }
-  Value p = with_saved_output(scores);
-  scores = {};
-  if (h.dropout > 0) {
-    { const Memory counters = tape_.bytes(kPhiloxBytes * n_scores); }
-    const Value factors{n_scores, tape_.floats(n_scores), nullptr};
-    p = tape_.made(n_scores, tape_.floats(n_scores), {p},
-                   [this, n_scores, kept = factors.memory](const Memory&) {
-                     return Gradients{tape_.floats(n_scores)};
-                   });
+  std::vector<Memory> kept = {out, statistics};
+  std::vector<std::int64_t> sizes;
+  for (const Value& input : inputs) {
+    kept.push_back(input.memory);
+    sizes.push_back(input.n);
   }
-  const Value mixed = product(p, as_batch(v), q.n);
-  // Heads side by side again: a copy, and in the backward pass one where heads are a batch.
-  return tape_.made(q.n, tape_.floats(q.n), {mixed},
-                    [this, n = q.n, copies = h.b > 1](const Memory& dy) {
-                      return Gradients{copies ? tape_.floats(n) : dy};
-                    });
+  return tape_.made(n, out, inputs, [this, shape, kept, sizes](const Memory&) {
+    Gradients gradients;
+    for (const std::int64_t size : sizes) gradients.push_back(tape_.floats(size));
+    const Memory workspace = tape_.floats(ops::attention_backward_workspace(shape));
+    return gradients;
+  });
 }
 
 Value Operators::resolvent(const Value& v, bool causal) const {

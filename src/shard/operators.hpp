@@ -47,7 +47,6 @@ class Operators {
   Value narrow(const Value& x, std::int64_t n) const;  ///< a view; its gradient has the whole size
   Value select_rows(const Value& x) const;             ///< index_select by a permutation
   Value concatenated(const std::vector<Value>& parts) const;
-  Value repeated(const Value& x, std::int64_t n) const;
   Value dropout(const Value& x, double p) const;
 
   /// Rows of a table (n_rows, width) at n / width places.
@@ -59,17 +58,11 @@ class Operators {
 
   struct Heads {
     std::int64_t b, t, u;
-    std::int64_t n_heads;
-    std::int64_t width;  ///< of all heads together
+    std::int64_t n_heads, n_kv_heads, d_head;
     bool causal = false;
-    bool rope = false;
-    double dropout = 0;
   };
-  Value attention(const Value& qkv, const Heads& heads) const;  ///< ops::attention, t = u
-  /// The one that builds (t, u), ops::reference::multi_head_attention without rotation; `bias` may
-  /// be empty.
-  Value built_attention(const Value& q, const Value& k, const Value& v, const Value& bias,
-                        const Heads& heads) const;
+  /// ops::attention; `q` is all of q, k and v where kv is empty, and `bias` may be empty.
+  Value attention(const Value& q, const Value& kv, const Value& bias, const Heads& heads) const;
   Value resolvent(const Value& v, bool causal) const;
 
   /// ops::linear_cross_entropy_sum over the head (v, d).

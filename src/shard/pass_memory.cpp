@@ -82,31 +82,17 @@ class Pass {
     return bias;
   }
 
-  /// ops::attention behind one matrix, or what multi_head_attention chooses.
   Value attention(const std::string& name, const Value& x, const Value& memory, const Value& bias,
-                  const Chunk& chunk, const Chunk& keys, bool causal, bool rope) const {
+                  const Chunk& chunk, const Chunk& keys, bool causal) const {
     const std::int64_t inner = m_.n_heads * m_.head_size();
-    const std::int64_t kv = m_.kv_heads() * m_.head_size();
-    const Operators::Heads heads{chunk.b, chunk.t, keys.t, m_.n_heads,
-                                 inner,   causal,  rope,   m_.dropout};
-    Value qkv;
+    const Operators::Heads heads{chunk.b,       chunk.t,        keys.t, m_.n_heads,
+                                 m_.kv_heads(), m_.head_size(), causal};
     Value out;
-    const bool joined = has(name + "_qkv");
-    if (joined) qkv = linear(name + "_qkv", x);
-    if (joined && kv == inner) {
-      out = ops_.attention(qkv, heads);
+    if (has(name + "_qkv")) {
+      out = ops_.attention(linear(name + "_qkv", x), {}, bias, heads);
     } else {
-      const Value q = joined ? ops_.narrow(qkv, chunk.rows() * inner) : linear(name + "_q", x);
-      const Value both = joined ? ops_.narrow(qkv, keys.rows() * 2 * kv)
-                                : linear(name + "_kv", memory.n > 0 ? memory : x);
-      const Value k = ops_.repeated(ops_.narrow(both, keys.rows() * kv), keys.rows() * inner);
-      const Value v = ops_.repeated(ops_.narrow(both, keys.rows() * kv), keys.rows() * inner);
-      const double usual = 1 / std::sqrt(static_cast<double>(m_.head_size()));
-      if (blueprint_.attention_scale == usual && bias.n == 0 && chunk.t == keys.t) {
-        out = ops_.attention(ops_.concatenated({q, k, v}), heads);
-      } else {
-        out = ops_.built_attention(q, k, v, bias, heads);
-      }
+      const Value q = linear(name + "_q", x);
+      out = ops_.attention(q, linear(name + "_kv", memory.n > 0 ? memory : x), bias, heads);
     }
     if (s_.gate.attention && !s_.gate.is_vanilla()) {
       out = gate_unit(name, out, out, inner, s_.gate.attention_alpha, /*of_heads=*/true);
@@ -204,13 +190,11 @@ class Pass {
       return ops_.add(x_input, mixer(name, norm(name + "norm", x_input), s_.gate.alpha));
     }
     Value x = added(x_input, name + "attention_norm", [&](const Value& in) {
-      return attention(name + "attention", in, {}, bias, chunk, chunk, !encoder && m_.causal,
-                       m_.positions == "rope");
+      return attention(name + "attention", in, {}, bias, chunk, chunk, !encoder && m_.causal);
     });
     if (!encoder && m_.has_encoder()) {
       x = added(x, name + "cross_norm", [&](const Value& in) {
-        return attention(name + "cross", in, memory, {}, chunk, keys, /*causal=*/false,
-                         /*rope=*/false);
+        return attention(name + "cross", in, memory, {}, chunk, keys, /*causal=*/false);
       });
     }
     return added(x, name + "mlp_norm",

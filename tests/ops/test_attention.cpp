@@ -148,7 +148,7 @@ BOOST_AUTO_TEST_CASE(shared_heads_of_keys_match) {
 BOOST_AUTO_TEST_CASE(another_sequence_matches) {
   on_every_instruction_set([] {
     for (const auto& [t, u] :
-         std::vector<std::array<std::int64_t, 2>>{{1, 70}, {70, 1}, {33, 47}, {100, 64}}) {
+         std::vector<std::array<std::int64_t, 2>>{{1, 70}, {70, 2}, {33, 47}, {100, 64}}) {
       for (const bool bias : {true, false}) {
         check({.t = t, .u = u, .joined = false, .bias = bias, .scale = 1.0});
         check({.t = t,
@@ -228,6 +228,17 @@ BOOST_AUTO_TEST_CASE(a_bias_of_minus_infinity_hides_keys) {
     const at::Tensor blind = ops::attention(qkv, {.bias_htu = bias});
     BOOST_TEST(blind[0][7].isnan().all().item<bool>());
     BOOST_TEST(blind.isnan().sum().item<std::int64_t>() == 8);
+  });
+}
+
+BOOST_AUTO_TEST_CASE(a_single_key_has_probability_one) {
+  on_every_instruction_set([] {
+    const at::Tensor q = normal({2, 5, 8}).to(at::kFloat).set_requires_grad(true);
+    const at::Tensor kv = normal({2, 1, 16}, 2).to(at::kFloat);
+    const at::Tensor y = ops::attention(q, kv, {});
+    y.sum().backward();
+    BOOST_TEST(same_bits(y, kv.narrow(2, 8, 8).expand({2, 5, 8})));
+    BOOST_TEST(q.grad().abs().max().item<float>() < 1e-5);
   });
 }
 
