@@ -111,7 +111,12 @@ Network::Block Network::make_block(const std::string& name, bool has_cross) {
 at::Tensor Network::embedded(const Pass& pass, const at::Tensor& tokens_bt,
                              std::uint64_t dropout_place) const {
   const std::int64_t t = tokens_bt.size(1);
-  at::Tensor x_btd = at::embedding(pass[embedding_], tokens_bt);
+  const at::Tensor& table = pass[embedding_];
+  // A gradient of the rows that occur, which autograd adds to the table's where it stands: a dense
+  // one would be zeros nearly everywhere, and as large as the head's.
+  const bool sparse = table.is_cpu() && table.size(0) > tokens_bt.numel();
+  at::Tensor x_btd = at::embedding(table, tokens_bt, /*padding_idx=*/-1,
+                                   /*scale_grad_by_freq=*/false, sparse);
   if (blueprint_.embedding_scale != 1) x_btd = x_btd * blueprint_.embedding_scale;
   if (positions_) x_btd = x_btd + pass[*positions_].narrow(0, 0, t);
   if (sinusoids_td_.defined()) {

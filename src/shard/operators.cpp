@@ -220,7 +220,11 @@ Value Operators::dropout(const Value& x, double p) const {
 
 Value Operators::embedding(std::int64_t n_rows, std::int64_t width, std::int64_t n,
                            const Waiting& waiting) const {
-  return tape_.made(n, tape_.floats(n), {}, [this, n_rows, width, waiting](const Memory&) {
+  // The gradient of the rows that occur is added to what waits, where it stands
+  // (model/network.cpp).
+  const bool sparse = !on_device() && n_rows > n / width;
+  return tape_.made(n, tape_.floats(n), {}, [this, n_rows, width, sparse, waiting](const Memory&) {
+    if (sparse) return Gradients();
     const Memory table = tape_.floats(n_rows * width);
     arrive(waiting, table);
     return Gradients();
