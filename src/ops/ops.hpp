@@ -7,8 +7,10 @@
 #include <cmath>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 
+#include "base/exact_sum.hpp"
 #include "ops/gate_spec.hpp"
 
 namespace pg::ops {
@@ -146,6 +148,10 @@ struct AdamWSettings {
 void adamw_step(at::Tensor& parameter, at::Tensor& moment1, at::Tensor& moment2,
                 const at::Tensor& gradient, double scale, std::int64_t step,
                 const AdamWSettings& settings);
+
+/// sum.add_squares(values), the same sum to the last bit in a fraction of the time: what a norm
+/// over many parameters wants.
+void add_squares(std::span<const float> values, ExactSum& sum);
 
 /// Multiply-adds per second, each as two operations, of one core in float32 with the widest vectors
 /// of instruction_set(): the best of five runs of a few milliseconds.

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/error.hpp"
+#include "ops/ops.hpp"
 #include "train/stopwatch.hpp"
 
 namespace pg::train {
@@ -120,7 +121,7 @@ class ReplicatedGradient final : public BatchGradient {
     host_ = total_.cpu();
     const std::span<float> values = span_of(host_);
     send([&] { exchange_.reduce_scatter(values, bounds_, n_present_, order_)->wait(); });
-    squares.add_squares(my_part(values, bounds_, team_.rank(), team_.size()));
+    ops::add_squares(my_part(values, bounds_, team_.rank(), team_.size()), squares);
     return total_;
   }
 
@@ -174,11 +175,11 @@ class ShardedGradient final : public BatchGradient {
     host_ = total_.cpu();
     std::span<float> values = span_of(host_);
     if (across_ == nullptr) {
-      squares.add_squares(values);
+      ops::add_squares(values, squares);
       return total_;
     }
     send([&] { across_->reduce_scatter(values, bounds_, n_groups_present_, order_)->wait(); });
-    squares.add_squares(my_part(values, bounds_, group_, n_groups_));
+    ops::add_squares(my_part(values, bounds_, group_, n_groups_), squares);
     return total_;
   }
 
