@@ -15,6 +15,7 @@
 #include "study/launch_check.hpp"
 #include "study/load_corpus.hpp"
 #include "study/trial.hpp"
+#include "train/large_blocks.hpp"
 
 namespace pg::study {
 namespace {
@@ -291,6 +292,7 @@ bool Proof::control_differs() const {
 Proof prove(const config::Study& study, std::int64_t steps, const std::filesystem::path& scratch,
             const Crew::Ranks& ranks) {
   train::use_one_thread();
+  train::keep_large_blocks();
   const data::Corpus corpus = load_corpus(study.base.data);
   require_same_on_all_ranks(ranks.world, study, describe_build(), corpus);
   if (ranks.world.rank() == 0) {

@@ -27,6 +27,7 @@
 #include "study/stop_signal.hpp"
 #include "study/trial.hpp"
 #include "study/workload.hpp"
+#include "train/large_blocks.hpp"
 #include "train/trainer.hpp"
 
 namespace pg::study {
@@ -403,6 +404,7 @@ class Runner {
 ExitCode run_study(const config::Study& study, const RunOptions& options,
                    const Crew::Ranks& ranks) {
   train::use_one_thread();
+  train::keep_large_blocks();
   return Runner(study, options, ranks).run();
 }
 

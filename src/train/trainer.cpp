@@ -19,6 +19,7 @@
 #include "model/safetensors.hpp"
 #include "ops/ops.hpp"
 #include "train/batch_gradient.hpp"
+#include "train/large_blocks.hpp"
 #include "train/peak_memory.hpp"
 #include "train/schedule.hpp"
 #include "train/stopwatch.hpp"
@@ -139,6 +140,7 @@ Trainer::Trainer(const config::Settings& s, const data::Corpus& corpus,
 
 bool Trainer::run(const Observer& observer, record::TrialRecord& record, checkpoint::Store* store) {
   started_ = std::chrono::steady_clock::now();
+  forget_large_blocks();
   forget_peak_memory();
   record::TrialSummary& summary = record.summary;
   summary.batch = settings_.train.batch;

@@ -12,6 +12,7 @@
 #include "comm/session.hpp"
 #include "config/study.hpp"
 #include "data/synthetic.hpp"
+#include "train/large_blocks.hpp"
 #include "train/peak_memory.hpp"
 #include "train/trainer.hpp"
 
@@ -51,6 +52,7 @@ int main(int argc, char** argv) {
   const auto corpus =
       pg::data::synthetic_corpus({.symbols = 52, .length = 200'000, .seed = 1}, 0.1);
   pg::train::use_one_thread();
+  pg::train::keep_large_blocks();
   pg::train::Trainer trainer(settings, corpus, session.world());
   pg::record::TrialRecord record;
   Quantiles wall;

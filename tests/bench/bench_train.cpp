@@ -7,6 +7,7 @@
 #include <string>
 
 #include "data/synthetic.hpp"
+#include "train/large_blocks.hpp"
 #include "train/trainer.hpp"
 
 int main(int argc, char** argv) {
@@ -27,6 +28,7 @@ int main(int argc, char** argv) {
   const auto corpus =
       pg::data::synthetic_corpus({.symbols = 52, .length = 200'000, .seed = 1}, 0.1);
   pg::train::use_one_thread();
+  pg::train::keep_large_blocks();
   const auto alone = pg::comm::Communicator::alone();
   pg::train::Trainer trainer(settings, corpus, alone);
   pg::record::TrialRecord record;

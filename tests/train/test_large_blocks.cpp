@@ -1,0 +1,84 @@
+#define BOOST_TEST_MODULE large_blocks
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <boost/test/unit_test.hpp>
+#include <cstdint>
+#include <vector>
+
+#include "base/random.hpp"
+#include "train/large_blocks.hpp"
+
+using namespace pg;
+
+namespace {
+
+constexpr std::int64_t kMebi = std::int64_t{1} << 20;
+
+at::Tensor block(std::int64_t mebibytes) {
+  return at::empty({mebibytes * kMebi}, at::kByte);
+}
+
+struct Kept {
+  Kept() { train::keep_large_blocks(); }
+};
+
+}  // namespace
+
+BOOST_TEST_GLOBAL_FIXTURE(Kept);
+
+BOOST_AUTO_TEST_CASE(the_next_of_its_size_gets_the_block) {
+  train::forget_large_blocks();
+  at::Tensor a = block(40);
+  const void* const where = a.data_ptr();
+  BOOST_TEST(reinterpret_cast<std::uintptr_t>(where) % 64 == 0);
+  a.fill_(7);
+  a.reset();
+  BOOST_TEST(train::large_block_bytes().kept == 40U * kMebi);
+  at::Tensor b = block(40);
+  BOOST_TEST(b.data_ptr() == where);
+  BOOST_TEST(train::large_block_bytes().kept == 0U);
+}
+
+BOOST_AUTO_TEST_CASE(small_tensors_are_not_its_business) {
+  train::forget_large_blocks();
+  const auto before = train::large_block_bytes().in_use;
+  const at::Tensor small = block(31);
+  BOOST_TEST(train::large_block_bytes().in_use == before);
+}
+
+BOOST_AUTO_TEST_CASE(another_size_gives_back_what_would_raise_the_peak) {
+  train::forget_large_blocks();
+  block(100).reset();
+  BOOST_TEST(train::large_block_bytes().kept == 100U * kMebi);
+  const at::Tensor b = block(64);  // 100 kept and 64 in use were never in use at once
+  BOOST_TEST(train::large_block_bytes().kept == 0U);
+  BOOST_TEST(train::large_block_bytes().most_in_use == 100U * kMebi);
+}
+
+BOOST_AUTO_TEST_CASE(together_they_are_never_more_than_was_in_use) {
+  train::forget_large_blocks();
+  const random::Stream stream(3, random::Purpose::test);
+  std::vector<at::Tensor> held;
+  std::int64_t in_use = 0;
+  for (std::uint64_t i = 0; i < 400; ++i) {
+    const std::uint64_t bits = stream.bits(i);
+    if (bits % 2 == 0 && !held.empty()) {
+      const auto which = held.begin() + static_cast<std::ptrdiff_t>((bits >> 8) % held.size());
+      BOOST_TEST(which->select(0, 0).item<int>() == which->select(0, -1).item<int>());
+      in_use -= which->numel();
+      held.erase(which);
+    } else {
+      held.push_back(block(32 + 2 * static_cast<std::int64_t>((bits >> 8) % 8)));
+      held.back().select(0, 0).fill_(static_cast<int>(i % 251));  // both ends can be written
+      held.back().select(0, -1).fill_(static_cast<int>(i % 251));
+      in_use += held.back().numel();
+    }
+    const auto bytes = train::large_block_bytes();
+    BOOST_TEST(bytes.in_use == static_cast<std::size_t>(in_use));
+    BOOST_TEST(bytes.in_use + bytes.kept <= bytes.most_in_use);
+  }
+  held.clear();
+  train::forget_large_blocks();
+  BOOST_TEST(train::large_block_bytes().kept == 0U);
+}
