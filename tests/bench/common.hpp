@@ -1,0 +1,77 @@
+// What the programs share that time a training step. A header, because each is one file otherwise.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <ctime>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "config/study.hpp"
+#include "data/synthetic.hpp"
+#include "record/trial_record.hpp"
+#include "sample.hpp"
+#include "train/trainer.hpp"
+
+namespace pg::bench {
+
+/// A model of configs/models by its name, or of a file *.yaml, in a trial that has no last step and
+/// no validation. `others` are "path=value" and win. Throws InvalidInput and IoError.
+inline config::Settings settings_of(const std::string& model, const std::string& batch,
+                                    const std::string& sequence_length,
+                                    const std::vector<std::string>& others) {
+  const bool is_file = std::filesystem::path(model).extension() == ".yaml";
+  const auto file = is_file ? std::filesystem::path(model)
+                            : config::config_folder() / "models" / (model + ".yaml");
+  config::LoadOptions load;
+  load.overrides = {"train.batch=" + batch, "data.sequence_length=" + sequence_length};
+  load.overrides.insert(load.overrides.end(), others.begin(), others.end());
+  config::Settings settings = config::load_study(file, load).base;
+  settings.train.steps = 1'000'000'000;
+  settings.eval.interval = settings.train.steps;
+  settings.eval.tail_steps = 1;
+  return settings;
+}
+
+/// What they train on; its content does not matter to a clock.
+inline data::Corpus corpus() {
+  return data::synthetic_corpus({.symbols = 52, .length = 200'000, .seed = 1}, 0.1);
+}
+
+/// Of whole steps, on the wall and of this rank's processor.
+struct StepSeconds {
+  Sample wall;
+  Sample processor;
+};
+
+/// Trains until `enough` says so on any rank, after a step at the earliest. What comes before the
+/// first chunk of the second step is not counted: it allocates.
+inline StepSeconds time_steps(train::Trainer& trainer, record::TrialRecord& record,
+                              const std::function<bool(const StepSeconds&)>& enough) {
+  using Clock = std::chrono::steady_clock;
+  StepSeconds seconds;
+  std::int64_t seen = -1;
+  Clock::time_point start;
+  std::clock_t processor_start = 0;
+  trainer.run(
+      [&](const train::Progress& progress) {
+        if (progress.step == seen) return true;  // another chunk of the same step
+        const auto now = Clock::now();
+        const std::clock_t processor_now = std::clock();
+        if (seen > 0) {
+          seconds.wall.add(std::chrono::duration<double>(now - start).count());
+          seconds.processor.add(static_cast<double>(processor_now - processor_start) /
+                                CLOCKS_PER_SEC);
+        }
+        seen = progress.step;
+        start = now;
+        processor_start = processor_now;
+        return seconds.wall.values.empty() || !enough(seconds);
+      },
+      record);
+  return seconds;
+}
+
+}  // namespace pg::bench
