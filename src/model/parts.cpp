@@ -74,13 +74,16 @@ at::Tensor Attention::operator()(const Pass& pass, const at::Tensor& x_btd,
   at::Tensor heads_btd;
   if (qkv_) qkv_btd = (*qkv_)(pass, x_btd);
   const bool plain = qkv_ && n_kv_heads_ == n_heads_;
-  if (plain) heads_btd = ops::attention(qkv_btd, n_heads_, causal, rope, dropout);
+  if (plain) {
+    heads_btd = ops::attention(qkv_btd, n_heads_, causal, rope, dropout, pass.options.precision);
+  }
   if (!plain || pass.options.attention_maps != nullptr) {
     const at::Tensor q_btd = qkv_ ? qkv_btd.narrow(2, 0, inner) : (*q_)(pass, x_btd);
     const at::Tensor kv_bud = qkv_ ? qkv_btd.narrow(2, inner, 2 * kv)
                                    : (*kv_)(pass, memory_bud.defined() ? memory_bud : x_btd);
     const at::Tensor k_bud = kv_bud.narrow(2, 0, kv);
-    const ops::AttentionSpec spec{n_heads_, causal, scale_, rope, bias_htu, dropout};
+    const ops::AttentionSpec spec{
+        n_heads_, causal, scale_, rope, bias_htu, dropout, pass.options.precision};
     if (!plain) {
       heads_btd = ops::multi_head_attention(q_btd, k_bud, kv_bud.narrow(2, kv, kv), spec);
     }

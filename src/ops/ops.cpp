@@ -5,10 +5,24 @@
 
 #include "base/error.hpp"
 #include "ops/checks.hpp"
+#include "ops/cuda/cuda.hpp"
 #include "ops/fast.hpp"
 #include "ops/reference.hpp"
 
 namespace pg::ops {
+namespace {
+
+bool on_gpu(const at::Tensor& x) {
+  return x.is_cuda() && x.scalar_type() == at::kFloat && x.layout() == at::kStrided;
+}
+
+/// The implementation of an operator that x calls for.
+template <class F>
+F* choose(const at::Tensor& x, F* cpu, F* gpu, F* plain) {
+  return fast::applies(x) ? cpu : on_gpu(x) ? gpu : plain;
+}
+
+}  // namespace
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const std::optional<at::Tensor>& bias) {
   checks::linear(x, w, bias);
@@ -19,7 +33,7 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const std::optional<
                   Precision precision) {
   if (precision == Precision::float32) return ops::linear(x, w, bias);
   checks::linear(x, w, bias);
-  const at::ScalarType type = precision == Precision::bfloat16 ? at::kBFloat16 : at::kHalf;
+  const at::ScalarType type = scalar_type(precision);
   if (!x.is_cpu()) {
     const at::Tensor y = at::matmul(x.to(type), w.to(type).t());
     return (bias ? y + bias->to(type) : y).to(x.scalar_type());
@@ -35,20 +49,19 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const std::optional<
 
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& scale, double eps) {
   checks::rms_norm(x, scale, eps);
-  return fast::applies(x) ? fast::rms_norm(x, scale, eps) : reference::rms_norm(x, scale, eps);
+  return choose(x, fast::rms_norm, cuda::rms_norm, reference::rms_norm)(x, scale, eps);
 }
 
 at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& scale, const at::Tensor& bias,
                       double eps) {
   checks::layer_norm(x, scale, bias, eps);
-  return fast::applies(x) ? fast::layer_norm(x, scale, bias, eps)
-                          : reference::layer_norm(x, scale, bias, eps);
+  return choose(x, fast::layer_norm, cuda::layer_norm, reference::layer_norm)(x, scale, bias, eps);
 }
 
 at::Tensor dropout(const at::Tensor& x, const DropoutSite& site) {
   checks::dropout(x, site);
   if (site.p == 0) return x;
-  return fast::applies(x) ? fast::dropout(x, site) : reference::dropout(x, site);
+  return choose(x, fast::dropout, cuda::dropout, reference::dropout)(x, site);
 }
 
 Rope make_rope(std::int64_t sequence_length, std::int64_t d_head, double theta,
@@ -78,64 +91,56 @@ Rope make_rope(std::int64_t sequence_length, std::int64_t d_head, double theta,
 }
 
 at::Tensor attention(const at::Tensor& qkv_bt3d, std::int64_t n_heads, bool causal,
-                     const std::optional<Rope>& rope, const std::optional<DropoutSite>& dropout) {
+                     const std::optional<Rope>& rope, const std::optional<DropoutSite>& dropout,
+                     Precision precision) {
   checks::attention(qkv_bt3d, n_heads, rope, dropout);
   const auto active = dropout && dropout->p > 0 ? dropout : std::nullopt;
-  return fast::applies(qkv_bt3d) ? fast::attention(qkv_bt3d, n_heads, causal, rope, active)
-                                 : reference::attention(qkv_bt3d, n_heads, causal, rope, active);
+  if (fast::applies(qkv_bt3d)) return fast::attention(qkv_bt3d, n_heads, causal, rope, active);
+  if (!on_gpu(qkv_bt3d)) return reference::attention(qkv_bt3d, n_heads, causal, rope, active);
+  AttentionSpec spec = reference::self_attention(qkv_bt3d, n_heads, causal, rope, active);
+  spec.precision = precision;
+  const auto qkv = qkv_bt3d.chunk(3, 2);
+  return cuda::multi_head_attention(qkv[0], qkv[1], qkv[2], spec);
 }
-
-namespace {
-
-/// Each head of k or v once for every head of q that it serves.
-at::Tensor repeat_heads(const at::Tensor& x_bud, std::int64_t d, std::int64_t d_head) {
-  if (x_bud.size(2) == d) return x_bud;
-  const auto b = x_bud.size(0);
-  const auto u = x_bud.size(1);
-  const auto n_kv_heads = x_bud.size(2) / d_head;
-  return x_bud.reshape({b, u, n_kv_heads, 1, d_head})
-      .expand({b, u, n_kv_heads, d / x_bud.size(2), d_head})
-      .reshape({b, u, d});
-}
-
-}  // namespace
 
 at::Tensor multi_head_attention(const at::Tensor& q_btd, const at::Tensor& k_bud,
                                 const at::Tensor& v_bud, const AttentionSpec& spec) {
   checks::multi_head_attention(q_btd, k_bud, v_bud, spec);
+  if (on_gpu(q_btd)) return cuda::multi_head_attention(q_btd, k_bud, v_bud, spec);
   const auto d = q_btd.size(2);
   const auto d_head = d / spec.n_heads;
-  const at::Tensor k = repeat_heads(k_bud, d, d_head);
-  const at::Tensor v = repeat_heads(v_bud, d, d_head);
   const bool usual_scale = spec.scale == 1 / std::sqrt(static_cast<double>(d_head));
   if (fast::applies(q_btd) && usual_scale && !spec.bias_htu.defined() &&
-      q_btd.size(1) == k.size(1)) {
+      q_btd.size(1) == k_bud.size(1)) {
+    const at::Tensor k = reference::repeat_heads(k_bud, d, d_head);
+    const at::Tensor v = reference::repeat_heads(v_bud, d, d_head);
     return attention(at::cat({q_btd, k, v}, 2), spec.n_heads, spec.causal, spec.rope, spec.dropout);
   }
-  return reference::multi_head_attention(q_btd, k, v, spec);
+  return reference::multi_head_attention(q_btd, k_bud, v_bud, spec);
 }
 
 at::Tensor attention_probabilities(const at::Tensor& q_btd, const at::Tensor& k_bud,
                                    const AttentionSpec& spec) {
   checks::multi_head_attention(q_btd, k_bud, k_bud, spec);
-  const auto d = q_btd.size(2);
-  return reference::attention_probabilities(q_btd, repeat_heads(k_bud, d, d / spec.n_heads), spec);
+  return reference::attention_probabilities(q_btd, k_bud, spec);
 }
 
 at::Tensor gate(const at::Tensor& h, const GateSpec& spec) {
   checks::gate(h);
-  return fast::applies(h) ? fast::gate(h, spec) : reference::gate(h, spec);
-}
-
-at::Tensor resolvent(const at::Tensor& v_bt, bool causal, ResolventGradient gradient) {
-  checks::resolvent(v_bt, causal, gradient);
-  return fast::applies(v_bt) ? fast::resolvent(v_bt, causal, gradient)
-                             : reference::resolvent(v_bt, causal, gradient);
+  using SelfGate = at::Tensor(const at::Tensor&, const GateSpec&);
+  return choose<SelfGate>(h, fast::gate, cuda::gate, reference::gate)(h, spec);
 }
 
 at::Tensor gate(const at::Tensor& x, const at::Tensor& h, const GateSpec& spec) {
   checks::gate(x, h);
-  return fast::applies(h) ? fast::gate(x, h, spec) : reference::gate(x, h, spec);
+  using LinearUnit = at::Tensor(const at::Tensor&, const at::Tensor&, const GateSpec&);
+  return choose<LinearUnit>(h, fast::gate, cuda::gate, reference::gate)(x, h, spec);
+}
+
+at::Tensor resolvent(const at::Tensor& v_bt, bool causal, ResolventGradient gradient) {
+  checks::resolvent(v_bt, causal, gradient);
+  return choose(v_bt, fast::resolvent, cuda::resolvent, reference::resolvent)(v_bt, causal,
+                                                                              gradient);
 }
 
 at::Tensor gate_function(const at::Tensor& h, GateFunction f) {
@@ -145,8 +150,8 @@ at::Tensor gate_function(const at::Tensor& h, GateFunction f) {
 at::Tensor cross_entropy_sum(const at::Tensor& logits_nv, const at::Tensor& targets_n,
                              double smoothing) {
   checks::cross_entropy_sum(logits_nv, targets_n);
-  return fast::applies(logits_nv) ? fast::cross_entropy_sum(logits_nv, targets_n, smoothing)
-                                  : reference::cross_entropy_sum(logits_nv, targets_n, smoothing);
+  return choose(logits_nv, fast::cross_entropy_sum, cuda::cross_entropy_sum,
+                reference::cross_entropy_sum)(logits_nv, targets_n, smoothing);
 }
 
 }  // namespace pg::ops

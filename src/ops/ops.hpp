@@ -1,5 +1,6 @@
-// ops: differentiable operators. Each takes a fast path for float32 tensors on the CPU and a plain
-// ATen implementation (ops/reference.hpp) for every other type and device. May know base only.
+// ops: differentiable operators. Each takes a fast path for float32 tensors on the CPU
+// (ops/fast.hpp) or, where it was built (PG_CUDA), on a GPU (ops/cuda), and a plain ATen
+// implementation (ops/reference.hpp) for every other type and device. May know base only.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -17,6 +18,15 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& w,
                   const std::optional<at::Tensor>& bias = std::nullopt);
 
 enum class Precision { float32, bfloat16, float16 };
+
+inline at::ScalarType scalar_type(Precision precision) {
+  switch (precision) {
+    case Precision::float32: return at::kFloat;
+    case Precision::bfloat16: return at::kBFloat16;
+    case Precision::float16: return at::kHalf;
+  }
+  return at::kFloat;
+}
 
 /// The same with x, w, bias, y and all their gradients rounded to `precision`, and sums in float32:
 /// what automatic mixed precision computes. Elsewhere than on a CPU the device's own half-precision
@@ -61,10 +71,12 @@ Rope make_rope(std::int64_t sequence_length, std::int64_t d_head, double theta,
 /// Scaled dot-product attention, softmax(q k^T / sqrt(d_head)) v, all heads of all sequences.
 /// qkv_bt3d (b, t, 3 d): q, k and v side by side, heads contiguous inside each -> (b, t, d).
 /// `rope` rotates q and k first and may be longer than t. `causal`: position i sees 0..i only.
-/// `dropout` acts on the probabilities, as on a tensor (b, n_heads, t, t).
+/// `dropout` acts on the probabilities, as on a tensor (b, n_heads, t, t). `precision` as in
+/// AttentionSpec.
 at::Tensor attention(const at::Tensor& qkv_bt3d, std::int64_t n_heads, bool causal,
                      const std::optional<Rope>& rope,
-                     const std::optional<DropoutSite>& dropout = std::nullopt);
+                     const std::optional<DropoutSite>& dropout = std::nullopt,
+                     Precision precision = Precision::float32);
 
 /// How one sequence attends to another, or to itself.
 struct AttentionSpec {
@@ -74,12 +86,16 @@ struct AttentionSpec {
   std::optional<Rope> rope;  ///< rotates q and k; at least as long as both
   at::Tensor bias_htu;       ///< added to the scores (n_heads, t, u), or undefined
   DropoutSite dropout;       ///< of the probabilities, as of a tensor (b, n_heads, t, u)
+  /// What q, k, v and the probabilities may be rounded to on a GPU, whose fastest kernels take half
+  /// precision only; sums are in float32. Elsewhere, and with dropout, nothing is rounded.
+  Precision precision = Precision::float32;
 };
 
 /// softmax(scale q k^T + bias) v, all heads of all sequences. q (b, t, n_heads d_head),
 /// k and v (b, u, n_kv_heads d_head) with n_heads a multiple of n_kv_heads: each head of k and v
 /// serves a run of heads of q (Ainslie et al., "GQA", 2023) -> (b, t, n_heads d_head).
-/// Self-attention with the usual scale and without a bias has a fast path; the rest builds (t, u).
+/// Self-attention with the usual scale and without a bias has a fast path on the CPU, anything but
+/// dropout has one on a GPU with LibTorch 2.5 or later; the rest builds (t, u).
 at::Tensor multi_head_attention(const at::Tensor& q_btd, const at::Tensor& k_bud,
                                 const at::Tensor& v_bud, const AttentionSpec& spec);
 

@@ -183,22 +183,40 @@ at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& scale, double eps) {
   return x * at::rsqrt(at::mean(x * x, -1, true) + eps) * scale;
 }
 
-at::Tensor attention(const at::Tensor& qkv_bt3d, std::int64_t n_heads, bool causal,
-                     const std::optional<Rope>& rope, const std::optional<DropoutSite>& dropout) {
-  const auto qkv = qkv_bt3d.chunk(3, 2);
+AttentionSpec self_attention(const at::Tensor& qkv_bt3d, std::int64_t n_heads, bool causal,
+                             const std::optional<Rope>& rope,
+                             const std::optional<DropoutSite>& dropout) {
   AttentionSpec spec;
   spec.n_heads = n_heads;
   spec.causal = causal;
-  spec.scale = 1.0 / std::sqrt(static_cast<double>(qkv[0].size(2) / n_heads));
+  spec.scale = 1.0 / std::sqrt(static_cast<double>(qkv_bt3d.size(2) / (3 * n_heads)));
   spec.rope = rope;
   if (dropout) spec.dropout = *dropout;
-  return reference::multi_head_attention(qkv[0], qkv[1], qkv[2], spec);
+  return spec;
+}
+
+at::Tensor attention(const at::Tensor& qkv_bt3d, std::int64_t n_heads, bool causal,
+                     const std::optional<Rope>& rope, const std::optional<DropoutSite>& dropout) {
+  const auto qkv = qkv_bt3d.chunk(3, 2);
+  return reference::multi_head_attention(qkv[0], qkv[1], qkv[2],
+                                         self_attention(qkv_bt3d, n_heads, causal, rope, dropout));
+}
+
+at::Tensor repeat_heads(const at::Tensor& x_bud, std::int64_t d, std::int64_t d_head) {
+  if (x_bud.size(2) == d) return x_bud;
+  const auto b = x_bud.size(0);
+  const auto u = x_bud.size(1);
+  const auto n_kv_heads = x_bud.size(2) / d_head;
+  return x_bud.reshape({b, u, n_kv_heads, 1, d_head})
+      .expand({b, u, n_kv_heads, d / x_bud.size(2), d_head})
+      .reshape({b, u, d});
 }
 
 at::Tensor attention_probabilities(const at::Tensor& q_btd, const at::Tensor& k_bud,
                                    const AttentionSpec& spec) {
+  const auto d = q_btd.size(2);
   at::Tensor q_bhtk = heads_of(q_btd, spec.n_heads);
-  at::Tensor k_bhuk = heads_of(k_bud, spec.n_heads);
+  at::Tensor k_bhuk = heads_of(repeat_heads(k_bud, d, d / spec.n_heads), spec.n_heads);
   if (spec.rope) {
     q_bhtk = rotate(q_bhtk, *spec.rope);
     k_bhuk = rotate(k_bhuk, *spec.rope);
@@ -217,7 +235,9 @@ at::Tensor multi_head_attention(const at::Tensor& q_btd, const at::Tensor& k_bud
                                 const at::Tensor& v_bud, const AttentionSpec& spec) {
   at::Tensor p_bhtu = reference::attention_probabilities(q_btd, k_bud, spec);
   if (spec.dropout.p > 0) p_bhtu = reference::dropout(p_bhtu, spec.dropout);
-  const at::Tensor mixed_bhtk = at::matmul(p_bhtu, heads_of(v_bud, spec.n_heads));
+  const auto d = q_btd.size(2);
+  const at::Tensor v = repeat_heads(v_bud, d, d / spec.n_heads);
+  const at::Tensor mixed_bhtk = at::matmul(p_bhtu, heads_of(v, spec.n_heads));
   return mixed_bhtk.transpose(1, 2).reshape(q_btd.sizes());
 }
 

@@ -14,11 +14,17 @@ at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& scale, const at::Te
 at::Tensor dropout(const at::Tensor& x, const DropoutSite& site);
 at::Tensor attention(const at::Tensor& qkv_bt3d, std::int64_t n_heads, bool causal,
                      const std::optional<Rope>& rope, const std::optional<DropoutSite>& dropout);
-/// Heads of k and v as many as of q.
+/// What attention() asks of multi_head_attention().
+AttentionSpec self_attention(const at::Tensor& qkv_bt3d, std::int64_t n_heads, bool causal,
+                             const std::optional<Rope>& rope,
+                             const std::optional<DropoutSite>& dropout);
 at::Tensor multi_head_attention(const at::Tensor& q_btd, const at::Tensor& k_bud,
                                 const at::Tensor& v_bud, const AttentionSpec& spec);
 at::Tensor attention_probabilities(const at::Tensor& q_btd, const at::Tensor& k_bud,
                                    const AttentionSpec& spec);
+/// (b, u, n_kv_heads d_head) -> (b, u, d): each head of k or v once for every head of q that it
+/// serves.
+at::Tensor repeat_heads(const at::Tensor& x_bud, std::int64_t d, std::int64_t d_head);
 at::Tensor gate(const at::Tensor& h, const GateSpec& spec);
 at::Tensor gate(const at::Tensor& x, const at::Tensor& h, const GateSpec& spec);
 at::Tensor resolvent(const at::Tensor& v_bt, bool causal, ResolventGradient gradient);
