@@ -208,6 +208,21 @@ inline std::vector<AttentionCase> attention_cases() {
   return cases;
 }
 
+/// Every attention in half precision, as far as it has more than one key: with one its probability
+/// is 1, q and k have no gradient, and what is found in its place is rounding alone.
+template <class Attention>
+std::vector<OperatorCase> half_precision_cases(const Attention& attention,
+                                               ops::Precision precision) {
+  const double unit = precision == ops::Precision::bfloat16 ? 0x1p-7 : 0x1p-10;
+  std::vector<OperatorCase> cases;
+  for (const AttentionCase& one : attention_cases()) {
+    if (one.t == 1 || one.u == 1) continue;
+    cases.push_back(one.with(attention, precision));
+    cases.back().limit = 2 * unit;
+  }
+  return cases;
+}
+
 /// The float32 result on `device` against the truth in double on the CPU, and twice the same bits.
 inline void check_case(const OperatorCase& one, at::Device device) {
   const at::Tensor weight = normal(one.truth(one.inputs).sizes(), 77);

@@ -1,5 +1,4 @@
 #include <ATen/Context.h>
-#include <torch/version.h>
 
 #include <limits>
 #include <optional>
@@ -8,11 +7,10 @@
 #include "ops/autograd.hpp"
 #include "ops/cuda/cuda.hpp"
 #include "ops/cuda/kernels.hpp"
+#include "ops/cuda/library_attention.hpp"
 #include "ops/cuda/on_device.hpp"
 
-// LibTorch 2.5 is the first whose flash kernel can be told to give equal bits in the backward pass.
-#if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 5)
-#define PG_LIBRARY_ATTENTION
+#ifdef PG_LIBRARY_ATTENTION
 #include <ATen/SDPBackend.h>
 #endif
 

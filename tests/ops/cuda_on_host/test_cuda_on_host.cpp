@@ -6,7 +6,9 @@
 
 #include "cuda_runtime.h"
 #include "ops/cuda/cuda.hpp"
+#include "ops/cuda/library_attention.hpp"
 #include "ops/cuda/on_device.hpp"
+#include "ops/cuda_on_host/library_attention.hpp"
 #include "ops/fast.hpp"
 #include "ops/gpu_cases.hpp"
 
@@ -58,6 +60,49 @@ BOOST_AUTO_TEST_CASE(attention_computes_what_the_reference_does) {
     check_case(one.with(&ops::cuda::multi_head_attention, ops::Precision::float32), at::kCPU);
   }
 }
+
+#ifdef PG_LIBRARY_ATTENTION
+
+BOOST_AUTO_TEST_CASE(attention_takes_the_kernel_of_its_type) {
+  const auto run = [](const AttentionCase& one, ops::Precision precision, double limit) {
+    library_calls() = {};
+    OperatorCase rounded = one.with(&ops::cuda::multi_head_attention, precision);
+    rounded.limit = limit;
+    check_case(rounded, at::kCPU);
+    return std::pair(library_calls().flash, library_calls().efficient);
+  };
+  const auto none = std::pair(0, 0);
+  const auto flash = std::pair(2, 0);
+  const auto efficient = std::pair(0, 2);
+  const auto half = ops::Precision::bfloat16;
+  const auto whole = ops::Precision::float32;
+  const AttentionCase plain{31, 31, 4, 2, 16, true, true};
+  BOOST_TEST((run(plain, half, 0x1p-6) == flash));
+  BOOST_TEST((run(plain, whole, 3e-6) == efficient));
+  const AttentionCase biased{31, 19, 2, 1, 16, false, false, true, 1};
+  BOOST_TEST((run(biased, half, 0x1p-6) == efficient));
+  BOOST_TEST((run(biased, whole, 3e-6) == efficient));
+  const AttentionCase causal{31, 31, 2, 2, 16, true, false, true, 1};
+  BOOST_TEST((run(causal, whole, 3e-6) == efficient));
+  // Rows of 12 floats are whole moves of 16 bytes, of 12 halves they are not.
+  const AttentionCase odd{31, 31, 2, 2, 12, true};
+  BOOST_TEST((run(odd, half, 3e-6) == efficient));
+  const AttentionCase odder{31, 31, 2, 2, 6, true};
+  BOOST_TEST((run(odder, half, 3e-6) == none));
+  const AttentionCase dropped{31, 31, 2, 2, 16, true, false, false, 0, 0.2};
+  BOOST_TEST((run(dropped, half, 3e-6) == none));
+  BOOST_TEST(!at::globalContext().deterministicAlgorithms());
+}
+
+BOOST_AUTO_TEST_CASE(attention_in_half_precision_is_off_by_its_rounding) {
+  for (const auto precision : {ops::Precision::bfloat16, ops::Precision::float16}) {
+    for (const auto& one : half_precision_cases(&ops::cuda::multi_head_attention, precision)) {
+      check_case(one, at::kCPU);
+    }
+  }
+}
+
+#endif
 
 BOOST_AUTO_TEST_CASE(one_formula_gives_one_set_of_bits) {
   if (!fuses(ops::instruction_set())) return;  // there a product and a sum round twice
