@@ -106,7 +106,7 @@ BOOST_AUTO_TEST_CASE(attention_in_half_precision_is_off_by_its_rounding) {
 
 BOOST_AUTO_TEST_CASE(one_formula_gives_one_set_of_bits) {
   if (!fuses(ops::instruction_set())) return;  // there a product and a sum round twice
-  const at::Tensor weight = normal({3, 1001}, 4);
+  const at::Tensor weight = normal({3, 301}, 4);
   const auto same = [&](const std::string& name, const Operator& a, const Operator& b,
                         const Tensors& inputs) {
     const Tensors found = value_and_gradients(a, inputs, weight, at::kFloat);
@@ -118,17 +118,17 @@ BOOST_AUTO_TEST_CASE(one_formula_gives_one_set_of_bits) {
   for (const auto& spec : all_gates()) {
     same(
         describe(spec), [&](const Tensors& in) { return ops::cuda::gate(in[0], spec); },
-        [&](const Tensors& in) { return ops::fast::gate(in[0], spec); }, {4 * normal({3, 1001})});
+        [&](const Tensors& in) { return ops::fast::gate(in[0], spec); }, {4 * normal({3, 301})});
     same(
         describe(spec) + ", linear unit",
         [&](const Tensors& in) { return ops::cuda::gate(in[0], in[1], spec); },
         [&](const Tensors& in) { return ops::fast::gate(in[0], in[1], spec); },
-        {normal({3, 1001}), 4 * normal({3, 1001}, 2)});
+        {normal({3, 301}), 4 * normal({3, 301}, 2)});
   }
   const ops::DropoutSite site{0.3, 5, 6, 7, 3};
   same(
       "dropout", [&](const Tensors& in) { return ops::cuda::dropout(in[0], site); },
-      [&](const Tensors& in) { return ops::fast::dropout(in[0], site); }, {normal({3, 1001})});
+      [&](const Tensors& in) { return ops::fast::dropout(in[0], site); }, {normal({3, 301})});
 }
 
 BOOST_AUTO_TEST_CASE(the_resolvent_has_the_bits_of_the_cpu) {
