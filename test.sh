@@ -12,7 +12,7 @@ scripts/setup.sh --tests
 . scripts/environment.sh
 
 say "format"
-git ls-files '*.cpp' '*.hpp' | xargs clang-format --dry-run --Werror
+git ls-files '*.cpp' '*.hpp' '*.h' '*.cu' '*.cuh' | xargs clang-format --dry-run --Werror
 echo "all sources are formatted"
 
 for preset in release asan; do

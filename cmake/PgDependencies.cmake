@@ -33,6 +33,17 @@ if(PG_TORCH)
   find_package(OpenMP REQUIRED COMPONENTS CXX)
 endif()
 
+if(PG_CUDA)
+  if(NOT TARGET torch_cuda)
+    message(FATAL_ERROR "PG_CUDA is on, but there is no LibTorch with CUDA. "
+      "Debian: libtorch-cuda-dev; elsewhere: CMAKE_PREFIX_PATH to one, and PG_TORCH=ON.")
+  endif()
+  enable_language(CUDA)  # nvcc; LibTorch's CMake files chose its architectures (TORCH_CUDA_ARCH_LIST)
+  set(CMAKE_CUDA_STANDARD 20)
+  set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+  set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)  # LibTorch's, or two would not agree on the current GPU
+endif()
+
 if(PG_NCCL)
   if(NOT TARGET torch_cuda)
     message(FATAL_ERROR "PG_NCCL is on, but there is no LibTorch with CUDA. "

@@ -1,10 +1,13 @@
 # Warnings, sanitizers and the one way to declare a folder of sources as a library.
 add_library(pg_options INTERFACE)
-target_compile_options(pg_options INTERFACE
+set(pg_warnings
   -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Wold-style-cast -Woverloaded-virtual -Wcast-align
   -Wnull-dereference -Wimplicit-fallthrough
   -Wno-restrict  # GCC 12 warns of std::string's own operator+ (bug 105651)
   $<$<BOOL:${PG_WERROR}>:-Werror>)
+target_compile_options(pg_options INTERFACE
+  "$<$<COMPILE_LANGUAGE:CXX>:${pg_warnings}>"
+  "$<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall;$<$<BOOL:${PG_WERROR}>:-Werror=all-warnings>>")
 if(PG_SANITIZE)
   target_compile_options(pg_options INTERFACE -fsanitize=address,undefined
     -fno-sanitize-recover=undefined -fno-omit-frame-pointer)

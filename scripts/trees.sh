@@ -4,6 +4,7 @@
 #   scripts/trees.sh trixie        LibTorch 2.6: builds everything, runs the tests without Slurm
 #   scripts/trees.sh sid           the newest LibTorch there is: builds everything
 #   scripts/trees.sh trixie-cuda   LibTorch 2.6 with CUDA, and NCCL: builds pgmpi and the gpu tests,
+#                                  runs the kernels on the host,
 #                                  starts pgmpi --device cuda, runs the gpu tests (without a device: to
 #                                  exit 64, and until they say that they are skipped)
 #
@@ -111,7 +112,7 @@ stub_cudnn() {
 build() { # TARGETS... (none: all)
   # Newer compilers warn of other things, some of them inside of library headers: not an error here.
   local options=(-DCMAKE_BUILD_TYPE=Release -DPG_WERROR=OFF) targets=() log=$root.build.log
-  [ "$tree" != trixie-cuda ] || options+=(-DPG_NCCL=ON)
+  [ "$tree" != trixie-cuda ] || options+=(-DPG_CUDA=ON -DPG_NCCL=ON)
   [ $# -eq 0 ] || targets=(--target "$@")
   enter cmake -S /src -B /build -G Ninja "${options[@]}" > "$log" 2>&1 ||
     { cat "$log" >&2; fail 1 "CMake does not configure"; }
@@ -154,7 +155,7 @@ case "$tree" in
   trixie-cuda)
     stub_cudnn
     say "build"
-    build pgmpi test_gpu test_nccl_exchange
+    build pgmpi test_gpu test_gpu_ops test_cuda_on_host test_nccl_exchange bench_gpu bench_gpu_ops
     if [ -e /dev/nvidia0 ]; then
       say "there is a device here: pgmpi is not started to fail without one"
     else
@@ -164,6 +165,7 @@ case "$tree" in
     fi
     say "test"
     enter ctest --test-dir /build --output-on-failure -L gpu || fail 1 "a test failed"
+    enter ctest --test-dir /build --output-on-failure -R '^cuda_on_host$' || fail 1 "a test failed"
     ;;
 esac
 say "done"

@@ -75,7 +75,8 @@ at::Tensor Attention::operator()(const Pass& pass, const at::Tensor& x_btd,
                                 .scale = scale_,
                                 .rope = rope,
                                 .bias_htu = bias_htu,
-                                .dropout = pass.site(dropout_place)};
+                                .dropout = pass.site(dropout_place),
+                                .precision = pass.options.precision};
   at::Tensor q_btd;
   at::Tensor k_bud;
   at::Tensor heads_btd;

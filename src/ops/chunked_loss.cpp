@@ -203,7 +203,7 @@ at::Tensor finished(const at::Tensor& total, const at::Tensor& gradient, Precisi
   }
   if (!total.is_cpu() || gradient.item<double>() != 1) total.mul_(gradient.to(total.scalar_type()));
   if (precision != Precision::float32) {
-    total.copy_(total.to(precision == Precision::bfloat16 ? at::kBFloat16 : at::kHalf));
+    total.copy_(total.to(scalar_type(precision)));
   }
   return total;
 }

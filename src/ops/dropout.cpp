@@ -8,9 +8,8 @@
 
 #include <algorithm>
 
-#include "ops/autograd.hpp"
-#include "ops/dropout.hpp"
 #include "ops/fast.hpp"
+#include "ops/functions.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace pg::ops::HWY_NAMESPACE {
@@ -40,33 +39,18 @@ namespace {
 
 HWY_EXPORT(drop);
 
-at::Tensor dropped(const at::Tensor& input, const DropoutSite& site) {
-  const at::Tensor x = input.contiguous();
-  at::Tensor y = at::empty_like(x);
-  const auto n = x.numel();
-  if (n == 0) return y;
-  const auto first = static_cast<std::uint64_t>(site.first_slot * (n / x.size(0)));
-  HWY_DYNAMIC_DISPATCH(drop)
-  (dropout_stream(site), first, x.data_ptr<float>(), n, y.data_ptr<float>());
-  return y;
-}
-
-struct DropoutFunction : torch::autograd::Function<DropoutFunction> {
-  static at::Tensor forward(Context* context, const at::Tensor& x, const DropoutSite& site) {
-    save_dropout(*context, site);
-    return dropped(x, site);
-  }
-
-  static Gradients backward(Context* context, const Gradients& gradients) {
-    require_first_derivative();
-    return {dropped(gradients[0], *saved_dropout(*context)), at::Tensor()};
+struct DropoutKernels {
+  static void drop(const DropoutStream& stream, std::uint64_t first, const at::Tensor& x,
+                   at::Tensor& y) {
+    HWY_DYNAMIC_DISPATCH(drop)
+    (stream, first, x.data_ptr<float>(), x.numel(), y.data_ptr<float>());
   }
 };
 
 }  // namespace
 
 at::Tensor dropout(const at::Tensor& x, const DropoutSite& site) {
-  return DropoutFunction::apply(x, site);
+  return DropoutFunction<DropoutKernels>::apply(x, site);
 }
 
 }  // namespace pg::ops::fast

@@ -7,6 +7,7 @@
 
 #include "base/random.hpp"
 #include "ops/autograd.hpp"
+#include "ops/dropout_stream.hpp"
 #include "ops/ops.hpp"
 
 // A DropoutSite as the kernels and the reference see it. Four elements share a Philox block, and
@@ -30,15 +31,6 @@ inline std::int64_t dropout_first_block(const DropoutSite& site) {
 inline std::uint32_t dropout_threshold(const DropoutSite& site) {
   return static_cast<std::uint32_t>(std::min(std::ceil(site.p * 0x1p32), 0x1p32 - 1));
 }
-
-/// What the vector code needs, for every element of a site.
-struct DropoutStream {
-  std::uint32_t key[2];
-  std::uint64_t step;
-  std::uint64_t first_block;
-  std::uint32_t threshold;
-  float scale;  ///< of what is kept
-};
 
 inline DropoutStream dropout_stream(const DropoutSite& site) {
   const auto key = dropout_random(site).key();

@@ -5,10 +5,24 @@
 
 #include "base/error.hpp"
 #include "ops/checks.hpp"
+#include "ops/cuda/cuda.hpp"
 #include "ops/fast.hpp"
 #include "ops/reference.hpp"
 
 namespace pg::ops {
+namespace {
+
+bool on_gpu(const at::Tensor& x) {
+  return x.is_cuda() && x.scalar_type() == at::kFloat && x.layout() == at::kStrided;
+}
+
+/// The implementation of an operator that x calls for.
+template <class F>
+F* choose(const at::Tensor& x, F* cpu, F* gpu, F* plain) {
+  return fast::applies(x) ? cpu : on_gpu(x) ? gpu : plain;
+}
+
+}  // namespace
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const std::optional<at::Tensor>& bias) {
   checks::linear(x, w, bias);
@@ -19,7 +33,7 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const std::optional<
                   Precision precision) {
   if (precision == Precision::float32) return ops::linear(x, w, bias);
   checks::linear(x, w, bias);
-  const at::ScalarType type = precision == Precision::bfloat16 ? at::kBFloat16 : at::kHalf;
+  const at::ScalarType type = scalar_type(precision);
   if (!x.is_cpu()) {
     const at::Tensor y = at::matmul(x.to(type), w.to(type).t());
     return (bias ? y + bias->to(type) : y).to(x.scalar_type());
@@ -35,20 +49,19 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const std::optional<
 
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& scale, double eps) {
   checks::rms_norm(x, scale, eps);
-  return fast::applies(x) ? fast::rms_norm(x, scale, eps) : reference::rms_norm(x, scale, eps);
+  return choose(x, fast::rms_norm, cuda::rms_norm, reference::rms_norm)(x, scale, eps);
 }
 
 at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& scale, const at::Tensor& bias,
                       double eps) {
   checks::layer_norm(x, scale, bias, eps);
-  return fast::applies(x) ? fast::layer_norm(x, scale, bias, eps)
-                          : reference::layer_norm(x, scale, bias, eps);
+  return choose(x, fast::layer_norm, cuda::layer_norm, reference::layer_norm)(x, scale, bias, eps);
 }
 
 at::Tensor dropout(const at::Tensor& x, const DropoutSite& site) {
   checks::dropout(x, site);
   if (site.p == 0) return x;
-  return fast::applies(x) ? fast::dropout(x, site) : reference::dropout(x, site);
+  return choose(x, fast::dropout, cuda::dropout, reference::dropout)(x, site);
 }
 
 Rope make_rope(std::int64_t sequence_length, std::int64_t d_head, double theta,
@@ -79,13 +92,17 @@ Rope make_rope(std::int64_t sequence_length, std::int64_t d_head, double theta,
 
 at::Tensor attention(const at::Tensor& qkv, const AttentionSpec& spec) {
   checks::attention(qkv, spec);
-  return fast::applies(qkv) ? fast::attention(qkv, spec) : reference::attention(qkv, spec);
+  if (fast::applies(qkv)) return fast::attention(qkv, spec);
+  const auto [q, k, v] = reference::split_heads(qkv, spec);
+  return on_gpu(qkv) ? cuda::attention(q, k, v, spec) : reference::attention(q, k, v, spec);
 }
 
 at::Tensor attention(const at::Tensor& q_btd, const at::Tensor& kv, const AttentionSpec& spec) {
   checks::attention(q_btd, kv, spec);
-  return fast::applies(q_btd) ? fast::attention(q_btd, kv, spec)
-                              : reference::attention(q_btd, kv, spec);
+  if (fast::applies(q_btd)) return fast::attention(q_btd, kv, spec);
+  const auto halves = kv.chunk(2, 2);
+  return on_gpu(q_btd) ? cuda::attention(q_btd, halves[0], halves[1], spec)
+                       : reference::attention(q_btd, halves[0], halves[1], spec);
 }
 
 at::Tensor attention_probabilities(const at::Tensor& q_btd, const at::Tensor& k_bud,
@@ -96,18 +113,20 @@ at::Tensor attention_probabilities(const at::Tensor& q_btd, const at::Tensor& k_
 
 at::Tensor gate(const at::Tensor& h, const GateSpec& spec) {
   checks::gate(h);
-  return fast::applies(h) ? fast::gate(h, spec) : reference::gate(h, spec);
-}
-
-at::Tensor resolvent(const at::Tensor& v_bt, bool causal, ResolventGradient gradient) {
-  checks::resolvent(v_bt, causal, gradient);
-  return fast::applies(v_bt) ? fast::resolvent(v_bt, causal, gradient)
-                             : reference::resolvent(v_bt, causal, gradient);
+  using SelfGate = at::Tensor(const at::Tensor&, const GateSpec&);
+  return choose<SelfGate>(h, fast::gate, cuda::gate, reference::gate)(h, spec);
 }
 
 at::Tensor gate(const at::Tensor& x, const at::Tensor& h, const GateSpec& spec) {
   checks::gate(x, h);
-  return fast::applies(h) ? fast::gate(x, h, spec) : reference::gate(x, h, spec);
+  using LinearUnit = at::Tensor(const at::Tensor&, const at::Tensor&, const GateSpec&);
+  return choose<LinearUnit>(h, fast::gate, cuda::gate, reference::gate)(x, h, spec);
+}
+
+at::Tensor resolvent(const at::Tensor& v_bt, bool causal, ResolventGradient gradient) {
+  checks::resolvent(v_bt, causal, gradient);
+  return choose(v_bt, fast::resolvent, cuda::resolvent, reference::resolvent)(v_bt, causal,
+                                                                              gradient);
 }
 
 at::Tensor gate_function(const at::Tensor& h, GateFunction f) {
@@ -117,8 +136,8 @@ at::Tensor gate_function(const at::Tensor& h, GateFunction f) {
 at::Tensor cross_entropy_sum(const at::Tensor& logits_nv, const at::Tensor& targets_n,
                              double smoothing) {
   checks::cross_entropy_sum(logits_nv, targets_n);
-  return fast::applies(logits_nv) ? fast::cross_entropy_sum(logits_nv, targets_n, smoothing)
-                                  : reference::cross_entropy_sum(logits_nv, targets_n, smoothing);
+  return choose(logits_nv, fast::cross_entropy_sum, cuda::cross_entropy_sum,
+                reference::cross_entropy_sum)(logits_nv, targets_n, smoothing);
 }
 
 }  // namespace pg::ops

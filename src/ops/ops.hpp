@@ -1,5 +1,6 @@
-// ops: differentiable operators. Each takes a fast path for float32 tensors on the CPU and a plain
-// ATen implementation (ops/reference.hpp) for every other type and device. May know base only.
+// ops: differentiable operators. Each takes a fast path for float32 tensors on the CPU
+// (ops/fast.hpp) or, where it was built (PG_CUDA), on a GPU (ops/cuda), and a plain ATen
+// implementation (ops/reference.hpp) for every other type and device. May know base only.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -20,6 +21,15 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& w,
                   const std::optional<at::Tensor>& bias = std::nullopt);
 
 enum class Precision { float32, bfloat16, float16 };
+
+inline at::ScalarType scalar_type(Precision precision) {
+  switch (precision) {
+    case Precision::float32: return at::kFloat;
+    case Precision::bfloat16: return at::kBFloat16;
+    case Precision::float16: return at::kHalf;
+  }
+  return at::kFloat;
+}
 
 /// The same with x, w, bias, y and all their gradients rounded to `precision`, and sums in float32:
 /// what automatic mixed precision computes. Elsewhere than on a CPU the device's own half-precision
@@ -70,6 +80,9 @@ struct AttentionSpec {
   std::optional<Rope> rope = {};     ///< rotates q and k; at least as long as both
   at::Tensor bias_htu = {};          ///< added to the scores (n_heads, t, u), or undefined
   DropoutSite dropout = {};          ///< of the probabilities, as of a tensor (b, n_heads, t, u)
+  /// What q, k, v and the probabilities may be rounded to on a GPU, whose fastest kernels take half
+  /// precision only; sums are in float32. Elsewhere, and with dropout, nothing is rounded.
+  Precision precision = Precision::float32;
 
   [[nodiscard]] std::int64_t kv_heads() const { return n_kv_heads == 0 ? n_heads : n_kv_heads; }
   [[nodiscard]] double scale_of(std::int64_t d_head) const {

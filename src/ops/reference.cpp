@@ -44,14 +44,6 @@ at::Tensor heads_of(const at::Tensor& x_btd, std::int64_t n_heads) {
   return x_btd.reshape({x_btd.size(0), x_btd.size(1), n_heads, -1}).transpose(1, 2);
 }
 
-/// The same of k or v, each head once for every head of q that it serves.
-at::Tensor kv_heads_of(const at::Tensor& x_bud, const AttentionSpec& spec) {
-  const at::Tensor heads = heads_of(x_bud, spec.kv_heads());
-  const auto times = spec.n_heads / spec.kv_heads();
-  if (times == 1) return heads;
-  return heads.unsqueeze(2).expand({-1, -1, times, -1, -1}).flatten(1, 2);
-}
-
 /// Rotates the pairs (i, i + d_head/2) of x (b, heads, t, d_head).
 at::Tensor rotate(const at::Tensor& x_bhtk, const Rope& rope) {
   const auto t = x_bhtk.size(2);
@@ -191,10 +183,21 @@ at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& scale, double eps) {
   return x * at::rsqrt(at::mean(x * x, -1, true) + eps) * scale;
 }
 
+at::Tensor repeat_heads(const at::Tensor& x_bud, std::int64_t d, std::int64_t d_head) {
+  if (x_bud.size(2) == d) return x_bud;
+  const auto b = x_bud.size(0);
+  const auto u = x_bud.size(1);
+  const auto n_kv_heads = x_bud.size(2) / d_head;
+  return x_bud.reshape({b, u, n_kv_heads, 1, d_head})
+      .expand({b, u, n_kv_heads, d / x_bud.size(2), d_head})
+      .reshape({b, u, d});
+}
+
 at::Tensor attention_probabilities(const at::Tensor& q_btd, const at::Tensor& k_bud,
                                    const AttentionSpec& spec) {
+  const auto d = q_btd.size(2);
   at::Tensor q_bhtk = heads_of(q_btd, spec.n_heads);
-  at::Tensor k_bhuk = kv_heads_of(k_bud, spec);
+  at::Tensor k_bhuk = heads_of(repeat_heads(k_bud, d, d / spec.n_heads), spec.n_heads);
   if (spec.rope) {
     q_bhtk = rotate(q_bhtk, *spec.rope);
     k_bhuk = rotate(k_bhuk, *spec.rope);
@@ -210,18 +213,31 @@ at::Tensor attention_probabilities(const at::Tensor& q_btd, const at::Tensor& k_
   return at::softmax(scores_bhtu, -1);
 }
 
-at::Tensor attention(const at::Tensor& q_btd, const at::Tensor& kv, const AttentionSpec& spec) {
-  const auto halves = kv.chunk(2, 2);
-  at::Tensor p_bhtu = reference::attention_probabilities(q_btd, halves[0], spec);
+std::array<at::Tensor, 3> split_heads(const at::Tensor& qkv, const AttentionSpec& spec) {
+  const auto d_head = qkv.size(2) / (spec.n_heads + 2 * spec.kv_heads());
+  const auto inner = spec.n_heads * d_head;
+  const auto kv = spec.kv_heads() * d_head;
+  return {qkv.narrow(2, 0, inner), qkv.narrow(2, inner, kv), qkv.narrow(2, inner + kv, kv)};
+}
+
+at::Tensor attention(const at::Tensor& q_btd, const at::Tensor& k_bud, const at::Tensor& v_bud,
+                     const AttentionSpec& spec) {
+  at::Tensor p_bhtu = reference::attention_probabilities(q_btd, k_bud, spec);
   if (spec.dropout.p > 0) p_bhtu = reference::dropout(p_bhtu, spec.dropout);
-  const at::Tensor mixed_bhtk = at::matmul(p_bhtu, kv_heads_of(halves[1], spec));
+  const auto d = q_btd.size(2);
+  const at::Tensor v = repeat_heads(v_bud, d, d / spec.n_heads);
+  const at::Tensor mixed_bhtk = at::matmul(p_bhtu, heads_of(v, spec.n_heads));
   return mixed_bhtk.transpose(1, 2).reshape(q_btd.sizes());
 }
 
+at::Tensor attention(const at::Tensor& q_btd, const at::Tensor& kv, const AttentionSpec& spec) {
+  const auto halves = kv.chunk(2, 2);
+  return reference::attention(q_btd, halves[0], halves[1], spec);
+}
+
 at::Tensor attention(const at::Tensor& qkv, const AttentionSpec& spec) {
-  const auto inner = qkv.size(2) / (spec.n_heads + 2 * spec.kv_heads()) * spec.n_heads;
-  return reference::attention(qkv.narrow(2, 0, inner), qkv.narrow(2, inner, qkv.size(2) - inner),
-                              spec);
+  const auto [q, k, v] = split_heads(qkv, spec);
+  return reference::attention(q, k, v, spec);
 }
 
 at::Tensor gate(const at::Tensor& h, const GateSpec& spec) {

@@ -9,8 +9,8 @@
 #include <cmath>
 #include <vector>
 
-#include "ops/autograd.hpp"
 #include "ops/fast.hpp"
+#include "ops/functions.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace pg::ops::HWY_NAMESPACE {
@@ -62,31 +62,18 @@ namespace {
 HWY_EXPORT(rms_norm_forward);
 HWY_EXPORT(rms_norm_backward);
 
-struct RmsNormFunction : torch::autograd::Function<RmsNormFunction> {
-  static at::Tensor forward(Context* context, const at::Tensor& x_input,
-                            const at::Tensor& scale_input, double eps) {
-    const at::Tensor x = x_input.contiguous();
-    const at::Tensor scale = scale_input.contiguous();
-    const auto d = scale.size(0);
-    const auto n = d == 0 ? 0 : x.numel() / d;
-    at::Tensor y = at::empty_like(x);
-    at::Tensor r_n = at::empty({n}, x.options());
+struct RmsNormKernels {
+  static void rms_norm(const at::Tensor& x, const at::Tensor& scale, double eps, at::Tensor& y,
+                       at::Tensor& r_n) {
     HWY_DYNAMIC_DISPATCH(rms_norm_forward)
-    (x.data_ptr<float>(), scale.data_ptr<float>(), eps, n, d, y.data_ptr<float>(),
-     r_n.data_ptr<float>());
-    context->save_for_backward({x, scale, r_n});
-    return y;
+    (x.data_ptr<float>(), scale.data_ptr<float>(), eps, r_n.size(0), scale.size(0),
+     y.data_ptr<float>(), r_n.data_ptr<float>());
   }
 
-  static Gradients backward(Context* context, const Gradients& gradients) {
-    require_first_derivative();
-    const auto saved = context->get_saved_variables();
-    const at::Tensor& x = saved[0];
-    const auto d = saved[1].size(0);
-    const auto n = saved[2].size(0);
-    const at::Tensor dy = gradients[0].contiguous();
-    at::Tensor dx = at::empty_like(x);
-    at::Tensor dscale = at::empty_like(saved[1]);
+  static void rms_norm_gradient(const at::Tensor& x, const at::Tensor& scale, const at::Tensor& r_n,
+                                const at::Tensor& dy, at::Tensor& dx, at::Tensor& dscale) {
+    const auto d = scale.size(0);
+    const auto n = r_n.size(0);
     // Blocks of rows in float, their sum in double: the error must not grow with the batch.
     constexpr std::int64_t kRows = 64;
     std::vector<float> block(static_cast<std::size_t>(d));
@@ -95,21 +82,20 @@ struct RmsNormFunction : torch::autograd::Function<RmsNormFunction> {
       const auto offset = row * d;
       std::fill(block.begin(), block.end(), 0.0F);
       HWY_DYNAMIC_DISPATCH(rms_norm_backward)
-      (x.data_ptr<float>() + offset, saved[1].data_ptr<float>(), saved[2].data_ptr<float>() + row,
+      (x.data_ptr<float>() + offset, scale.data_ptr<float>(), r_n.data_ptr<float>() + row,
        dy.data_ptr<float>() + offset, std::min(kRows, n - row), d, dx.data_ptr<float>() + offset,
        block.data());
       for (std::size_t i = 0; i < block.size(); ++i) total[i] += static_cast<double>(block[i]);
     }
     std::transform(total.begin(), total.end(), dscale.data_ptr<float>(),
                    [](double sum) { return static_cast<float>(sum); });
-    return {dx, dscale, at::Tensor()};
   }
 };
 
 }  // namespace
 
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& scale, double eps) {
-  return RmsNormFunction::apply(x, scale, eps);
+  return RmsNormFunction<RmsNormKernels>::apply(x, scale, eps);
 }
 
 }  // namespace pg::ops::fast

@@ -9,8 +9,13 @@
 
 #include <hwy/highway.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <limits>
+
+#include "ops/adamw.hpp"
+#include "ops/gate_spec.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace pg::ops::HWY_NAMESPACE {
@@ -112,79 +117,65 @@ HWY_INLINE float max_lane(Vec v) {
   return hn::GetLane(hn::MaxOfLanes(Floats(), v));
 }
 
-/// Values of a polynomial by Horner's rule; coefficients from the constant up.
-template <std::size_t n>
-HWY_INLINE Vec polynomial(Vec x, const float (&coefficients)[n]) {
-  Vec result = set(coefficients[n - 1]);
-  for (std::size_t i = n - 1; i-- > 0;) {
-    result = hn::MulAdd(result, x, set(coefficients[i]));
-  }
-  return result;
-}
+// The primitives that ops/formulas-inl.hpp is written in.
 
-/// e^x within about one unit in the last place; 0 below -87.3, infinity above 88.3, NaN for NaN
-/// (Highway's own Exp returns 0 there, which would hide a diverged run).
-HWY_INLINE Vec exp(Vec x) {
-  const Floats d;
+HWY_INLINE Vec zero() {
+  return hn::Zero(Floats());
+}
+HWY_INLINE Vec add(Vec a, Vec b) {
+  return hn::Add(a, b);
+}
+HWY_INLINE Vec sub(Vec a, Vec b) {
+  return hn::Sub(a, b);
+}
+HWY_INLINE Vec mul(Vec a, Vec b) {
+  return hn::Mul(a, b);
+}
+HWY_INLINE Vec div(Vec a, Vec b) {
+  return hn::Div(a, b);
+}
+HWY_INLINE Vec neg(Vec a) {
+  return hn::Neg(a);
+}
+HWY_INLINE Vec abs(Vec a) {
+  return hn::Abs(a);
+}
+HWY_INLINE Vec sqrt(Vec a) {
+  return hn::Sqrt(a);
+}
+HWY_INLINE Vec copy_sign(Vec magnitude, Vec sign) {
+  return hn::CopySign(magnitude, sign);
+}
+/// Rounds once where the processor can.
+HWY_INLINE Vec mul_add(Vec a, Vec b, Vec c) {
+  return hn::MulAdd(a, b, c);
+}
+HWY_INLINE Vec neg_mul_add(Vec a, Vec b, Vec c) {
+  return hn::NegMulAdd(a, b, c);
+}
+HWY_INLINE auto less(Vec a, Vec b) {
+  return hn::Lt(a, b);
+}
+HWY_INLINE auto greater(Vec a, Vec b) {
+  return hn::Gt(a, b);
+}
+HWY_INLINE auto equal(Vec a, Vec b) {
+  return hn::Eq(a, b);
+}
+template <class Mask>
+HWY_INLINE Vec select(Mask mask, Vec yes, Vec no) {
+  return hn::IfThenElse(mask, yes, no);
+}
+/// 2^n, where n stands in the low bits of the float.
+HWY_INLINE Vec power_of_two(Vec shifted) {
   const hn::RebindToSigned<Floats> di;
-  // Adding 1.5 * 2^23 rounds x / ln 2 to an integer, which then stands in the low bits.
-  const Vec magic = set(12582912.0F);
-  const Vec shifted = hn::MulAdd(x, set(1.44269504F), magic);
-  const Vec n = hn::Sub(shifted, magic);
-  Vec r = hn::NegMulAdd(n, set(0.693359375F), x);
-  r = hn::NegMulAdd(n, set(-2.12194440e-4F), r);
-  // Minimax for (e^r - 1 - r) / r^2 on |r| <= ln(2) / 2: relative error of e^r 3e-9.
-  const Vec tail = polynomial(r, {0.500000001F, 0.166666665F, 4.16664646e-2F, 8.33336082e-3F,
-                                  1.39336982e-3F, 1.98578470e-4F});
-  const Vec mantissa = hn::Add(set(1.0F), hn::MulAdd(hn::Mul(r, r), tail, r));
   const auto exponent = hn::Add(hn::BitCast(di, shifted), hn::Set(di, 127));
-  const Vec power = hn::BitCast(d, hn::ShiftLeft<23>(exponent));
-  Vec result = hn::Mul(mantissa, power);
-  result = hn::IfThenElse(hn::Lt(x, set(-87.3F)), hn::Zero(d), result);
-  return hn::IfThenElse(hn::Gt(x, set(88.3F)), hn::Inf(d), result);
+  return hn::BitCast(Floats(), hn::ShiftLeft<23>(exponent));
 }
 
-HWY_INLINE Vec sigmoid(Vec x) {
-  const Vec one = set(1.0F);
-  return hn::Div(one, hn::Add(one, exp(hn::Neg(x))));
-}
-
-/// Within a few units in the last place everywhere: a polynomial near zero, where 2 sigmoid(2 x) -
-/// 1 would cancel.
-HWY_INLINE Vec tanh(Vec x) {
-  const Vec one = set(1.0F);
-  const Vec a = hn::Abs(x);
-  const Vec e = exp(hn::Mul(a, set(-2.0F)));
-  const Vec far = hn::Div(hn::Sub(one, e), hn::Add(one, e));
-  const Vec square = hn::Mul(x, x);
-  // Cephes' tanhf: minimax of (tanh(x) / x - 1) / x^2 for |x| < 0.625.
-  const Vec near = hn::MulAdd(
-      hn::Mul(polynomial(square, {-3.33332819422e-1F, 1.33314422036e-1F, -5.37397155531e-2F,
-                                  2.06390887954e-2F, -5.70498872745e-3F}),
-              square),
-      a, a);
-  return hn::CopySign(hn::IfThenElse(hn::Lt(a, set(0.625F)), near, far), x);
-}
-
-/// Distribution function and density of the standard normal.
-struct Normal {
-  Vec cdf;
-  Vec density;
-};
-
-/// cdf(-|x|) = e^(-x^2/2) t P(t), t = 1 / (1 + 0.3 |x|): P is the minimax polynomial in relative
-/// error (3.4e-9) for |x| <= 14, beyond which the result underflows. One exponential serves both.
-HWY_INLINE Normal normal(Vec x) {
-  const Vec one = set(1.0F);
-  const Vec t = hn::Div(one, hn::MulAdd(hn::Abs(x), set(0.3F), one));
-  const Vec e = exp(hn::Mul(hn::Mul(x, x), set(-0.5F)));
-  const Vec p =
-      polynomial(t, {0.1196866340F, 0.1195728424F, 0.1102273138F, 0.0784256269F, 0.0960576928F,
-                     -0.0792470866F, 0.1915813923F, -0.2280672889F, 0.1123756836F, -0.0206128121F});
-  const Vec tail = hn::Mul(hn::Mul(e, t), p);
-  const Vec cdf = hn::IfThenElse(hn::Lt(x, hn::Zero(Floats())), tail, hn::Sub(one, tail));
-  return {cdf, hn::Mul(e, set(0.398942280F))};
-}
+#define PG_FORMULA HWY_INLINE
+#include "ops/formulas-inl.hpp"
+#undef PG_FORMULA
 
 }  // namespace pg::ops::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

@@ -27,26 +27,27 @@ inline double relative_error(const at::Tensor& found, const at::Tensor& truth) {
   BOOST_REQUIRE(found.sizes() == truth.sizes());
   const at::Tensor expected = truth.to(at::kDouble);
   const double size = expected.norm().item<double>();
-  return (found.to(at::kDouble) - expected).norm().item<double>() / (size > 0 ? size : 1);
+  return (found.cpu().to(at::kDouble) - expected).norm().item<double>() / (size > 0 ? size : 1);
 }
 
 /// Equal to the last bit (so -0 is not 0).
 inline bool same_bits(const at::Tensor& a, const at::Tensor& b) {
-  const at::Tensor x = a.detach().contiguous();
-  const at::Tensor y = b.detach().contiguous();
+  const at::Tensor x = a.detach().cpu().contiguous();
+  const at::Tensor y = b.detach().cpu().contiguous();
   return x.sizes() == y.sizes() && x.scalar_type() == y.scalar_type() &&
          (x.numel() == 0 || std::memcmp(x.data_ptr(), y.data_ptr(), x.nbytes()) == 0);
 }
 
 /// The value of an operator, then the gradients of sum(value * weight) for each input.
 inline Tensors value_and_gradients(const Operator& op, const Tensors& inputs,
-                                   const at::Tensor& weight, at::ScalarType type) {
+                                   const at::Tensor& weight, at::ScalarType type,
+                                   at::Device device = at::kCPU) {
   Tensors leaves;
   for (const auto& input : inputs) {
-    leaves.push_back(input.detach().to(type).clone().set_requires_grad(true));
+    leaves.push_back(input.detach().to(device, type).clone().set_requires_grad(true));
   }
   const at::Tensor value = op(leaves);
-  value.backward(weight.to(value.scalar_type()).expand_as(value));
+  value.backward(weight.to(value.options()).expand_as(value));
   Tensors results = {value.detach()};
   for (const auto& leaf : leaves) results.push_back(leaf.grad());
   return results;
