@@ -41,7 +41,12 @@ if(PG_CUDA)
   enable_language(CUDA)  # nvcc; LibTorch's CMake files chose its architectures (TORCH_CUDA_ARCH_LIST)
   set(CMAKE_CUDA_STANDARD 20)
   set(CMAKE_CUDA_STANDARD_REQUIRED ON)
-  set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)  # LibTorch's, or two would not agree on the current GPU
+  find_package(CUDAToolkit REQUIRED)
+  # The C++ compiler links, with its own library and not with that of nvcc's compiler, which may be
+  # another one; and CUDA's runtime is LibTorch's, or two would not agree on the current GPU.
+  set(CMAKE_CUDA_IMPLICIT_LINK_DIRECTORIES "")
+  set(CMAKE_CUDA_IMPLICIT_LINK_LIBRARIES "")
+  set(CMAKE_CUDA_RUNTIME_LIBRARY None)
 endif()
 
 if(PG_NCCL)

@@ -125,14 +125,14 @@ struct Flash : torch::autograd::Function<Flash> {
 
 struct Efficient : torch::autograd::Function<Efficient> {
   static at::Tensor forward(Context* context, const at::Tensor& q, const at::Tensor& k,
-                            const at::Tensor& v, const at::Tensor& bias, bool causal,
+                            const at::Tensor& v, const std::optional<at::Tensor>& bias, bool causal,
                             double scale) {
     const Deterministic deterministic;
-    const auto result = at::_scaled_dot_product_efficient_attention(
-        q, k, v, bias.defined() ? std::optional(bias) : std::nullopt, true, 0.0, causal, scale);
+    const auto result =
+        at::_scaled_dot_product_efficient_attention(q, k, v, bias, true, 0.0, causal, scale);
     const at::Tensor& out = std::get<0>(result);
-    context->save_for_backward(
-        {q, k, v, bias, out, std::get<1>(result), std::get<2>(result), std::get<3>(result)});
+    context->save_for_backward({q, k, v, bias.value_or(at::Tensor()), out, std::get<1>(result),
+                                std::get<2>(result), std::get<3>(result)});
     context->saved_data["causal"] = causal;
     context->saved_data["scale"] = scale;
     return out;
@@ -192,7 +192,7 @@ at::Tensor library_attention(const at::Tensor& q_btd, const at::Tensor& k_bud,
   if (kernel == at::SDPBackend::flash_attention) {
     out_bhtk = Flash::apply(in.q, in.k, in.v, in.causal, in.scale);
   } else if (kernel == at::SDPBackend::efficient_attention) {
-    out_bhtk = Efficient::apply(in.q, in.k, in.v, in.bias, in.causal, in.scale);
+    out_bhtk = Efficient::apply(in.q, in.k, in.v, in.optional_bias(), in.causal, in.scale);
   }
   return out_bhtk.defined() ? out_bhtk.transpose(1, 2).reshape(q_btd.sizes()) : out_bhtk;
 }

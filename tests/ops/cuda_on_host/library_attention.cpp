@@ -6,7 +6,6 @@
 #include <ATen/ATen.h>
 #include <ATen/Context.h>
 #include <ATen/SDPBackend.h>
-#include <torch/csrc/autograd/autograd.h>
 #include <torch/library.h>
 
 #include <array>
@@ -46,37 +45,49 @@ void require_inputs(const Tensor& q, const Tensor& k, const Tensor& v) {
   BOOST_TEST(at::globalContext().deterministicAlgorithms());
 }
 
+/// In double, each head of k and v once for every head of q.
+struct Scores {
+  Tensor q, k, v, p;  ///< p is the softmax
+
+  Scores(const Tensor& q_bhtk, const Tensor& k_bhuk, const Tensor& v_bhuk, const Tensor& bias,
+         bool causal, double scale)
+      : q(q_bhtk.to(at::kDouble)) {
+    const auto group = q.size(1) / k_bhuk.size(1);
+    k = k_bhuk.to(at::kDouble).repeat_interleave(group, 1);
+    v = v_bhuk.to(at::kDouble).repeat_interleave(group, 1);
+    Tensor scores = at::matmul(q, k.transpose(2, 3)) * scale;
+    if (bias.defined()) scores = scores + bias.to(at::kDouble);
+    if (causal) {
+      const Tensor future = at::ones({q.size(2), k.size(2)}, at::kBool).triu(1);
+      scores = scores.masked_fill(future, -std::numeric_limits<double>::infinity());
+    }
+    p = at::softmax(scores, -1);
+  }
+};
+
 Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& bias, bool causal,
               double scale) {
-  const auto heads = q.size(1) / k.size(1);
-  const auto all = [&](const Tensor& x) { return x.to(at::kDouble).repeat_interleave(heads, 1); };
-  Tensor scores = at::matmul(q.to(at::kDouble), all(k).transpose(2, 3)) * scale;
-  if (bias.defined()) scores = scores + bias.to(at::kDouble);
-  if (causal) {
-    const Tensor future = at::ones({q.size(2), k.size(2)}, q.options().dtype(at::kBool)).triu(1);
-    scores = scores.masked_fill(future, -std::numeric_limits<double>::infinity());
-  }
-  return at::matmul(at::softmax(scores, -1), all(v)).to(q.scalar_type());
+  const Scores s(q, k, v, bias, causal, scale);
+  return at::matmul(s.p, s.v).to(q.scalar_type());
 }
 
-/// Gradients of q, k, v and, where it is defined, of the bias.
-std::array<Tensor, 4> attend_backward(const Tensor& dout, const std::array<Tensor, 4>& inputs,
-                                      bool causal, double scale) {
-  const at::AutoGradMode with_graph(true);
-  std::array<Tensor, 4> leaves;
-  std::vector<Tensor> wanted;
-  for (std::size_t i = 0; i < leaves.size(); ++i) {
-    if (!inputs[i].defined()) continue;
-    leaves[i] = inputs[i].detach().to(at::kDouble).clone().requires_grad_();
-    wanted.push_back(leaves[i]);
-  }
-  const Tensor out = attend(leaves[0], leaves[1], leaves[2], leaves[3], causal, scale);
-  const auto gradients = torch::autograd::grad({out}, wanted, {dout.to(at::kDouble)});
-  std::array<Tensor, 4> result;
-  for (std::size_t i = 0; i < gradients.size(); ++i) {
-    result[i] = gradients[i].to(inputs[0].scalar_type());
-  }
-  return result;
+/// Gradients of q, k, v and the bias: by hand, because autograd is out of reach inside of a kernel.
+std::array<Tensor, 4> attend_backward(const Tensor& dout_half, const Tensor& q, const Tensor& k,
+                                      const Tensor& v, const Tensor& bias, bool causal,
+                                      double scale) {
+  const Scores s(q, k, v, bias, causal, scale);
+  const Tensor dout = dout_half.to(at::kDouble);
+  const Tensor dp = at::matmul(dout, s.v.transpose(2, 3));
+  const Tensor ds = s.p * (dp - (s.p * dp).sum(-1, true));
+  const auto of_group = [&](const Tensor& x, const Tensor& like) {
+    return x.view({like.size(0), like.size(1), -1, like.size(2), like.size(3)})
+        .sum(2)
+        .to(like.scalar_type());
+  };
+  return {(at::matmul(ds, s.k) * scale).to(q.scalar_type()),
+          of_group(at::matmul(ds.transpose(2, 3), s.q) * scale, k),
+          of_group(at::matmul(s.p.transpose(2, 3), dout), v),
+          bias.defined() ? ds.to(q.scalar_type()) : Tensor()};
 }
 
 std::int64_t fused_sdp_choice(const Tensor& q, const Tensor& /*k*/, const Tensor& /*v*/,
@@ -109,14 +120,14 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, c10::SymInt, c10::SymInt, Tensor, Ten
 std::tuple<Tensor, Tensor, Tensor> flash_backward(
     const Tensor& dout, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& out,
     const Tensor& statistics, const Tensor& /*sequences_q*/, const Tensor& /*sequences_k*/,
-    const c10::SymInt& t, const c10::SymInt& u, double /*dropout*/, bool causal,
-    const Tensor& /*seed*/, const Tensor& /*offset*/, std::optional<double> scale) {
+    std::int64_t t, std::int64_t u, double /*dropout*/, bool causal, const Tensor& /*seed*/,
+    const Tensor& /*offset*/, std::optional<double> scale) {
   require_inputs(q, k, v);
   BOOST_TEST(out.equal(attend(q, k, v, {}, causal, *scale)));
   BOOST_TEST(statistics.numel() == 1);
-  BOOST_TEST(t.expect_int() == q.size(2));
-  BOOST_TEST(u.expect_int() == k.size(2));
-  const auto result = attend_backward(dout, {q, k, v, Tensor()}, causal, *scale);
+  BOOST_TEST(t == q.size(2));
+  BOOST_TEST(u == k.size(2));
+  const auto result = attend_backward(dout, q, k, v, Tensor(), causal, *scale);
   return {result[0], result[1], result[2]};
 }
 
@@ -145,7 +156,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> efficient_backward(
   BOOST_TEST(out.equal(attend(q, k, v, bias, causal, *scale)));
   BOOST_TEST((statistics.numel() == 1 && seed.numel() == 2 && offset.numel() == 3));
   BOOST_TEST(wanted[3] == bias.defined());
-  const auto result = attend_backward(dout, {q, k, v, bias}, causal, *scale);
+  const auto result = attend_backward(dout, q, k, v, bias, causal, *scale);
   return {result[0], result[1], result[2], result[3]};
 }
 
