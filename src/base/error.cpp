@@ -1,6 +1,7 @@
 #include "base/error.hpp"
 
 #include <cstring>
+#include <filesystem>
 #include <new>
 
 namespace pg {
@@ -43,6 +44,9 @@ Failure describe_current_exception() {
   } catch (const std::bad_alloc&) {
     return {"out of memory\n  try: a smaller chunk, model or number of ranks per node",
             ExitCode::internal};
+  } catch (const std::filesystem::filesystem_error& error) {
+    return {std::string(error.what()) + "\n  try: another folder, or the rights to write there",
+            ExitCode::input_output};
   } catch (const std::exception& error) {
     return {std::string("unexpected failure: ") + error.what(), ExitCode::internal};
   } catch (...) {

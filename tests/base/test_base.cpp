@@ -2,6 +2,7 @@
 #include <boost/test/unit_test.hpp>
 #include <cerrno>
 #include <cmath>
+#include <filesystem>
 #include <new>
 #include <stdexcept>
 #include <string>
@@ -56,6 +57,9 @@ BOOST_AUTO_TEST_CASE(any_exception_is_described) {
   const auto memory = failure_of([] { throw std::bad_alloc(); });
   BOOST_TEST(static_cast<int>(memory.code) == 70);
   BOOST_TEST(memory.message.starts_with("out of memory"));
+  const auto folder = failure_of([] { std::filesystem::create_directory("/proc/no"); });
+  BOOST_TEST(static_cast<int>(folder.code) == 74);
+  BOOST_TEST(folder.message.find("/proc/no") != std::string::npos);
   const auto standard = failure_of([] { throw std::runtime_error("odd"); });
   BOOST_TEST(static_cast<int>(standard.code) == 70);
   BOOST_TEST(standard.message.find("odd") != std::string::npos);
