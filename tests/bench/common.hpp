@@ -46,26 +46,32 @@ struct StepSeconds {
   Sample processor;
 };
 
-/// Trains until `enough` says so on any rank, after a step at the earliest. What comes before the
-/// first chunk of the second step is not counted: it allocates.
+/// Trains until `enough` says so on any rank, after a step at the earliest. A step is counted from
+/// the end of the last chunk of the one before, so that the run ends with the last one counted and
+/// not a step later. The chunks of the first step are not counted: they allocate.
 inline StepSeconds time_steps(train::Trainer& trainer, record::TrialRecord& record,
                               const std::function<bool(const StepSeconds&)>& enough) {
   using Clock = std::chrono::steady_clock;
   StepSeconds seconds;
-  std::int64_t seen = -1;
+  std::int64_t step = 0;
+  int n_chunks = 0;  // of this rank, in the first step: the trainer shows itself after each
+  int n_seen = 0;    // of the present step
   Clock::time_point start;
   std::clock_t processor_start = 0;
   trainer.run(
       [&](const train::Progress& progress) {
-        if (progress.step == seen) return true;  // another chunk of the same step
+        n_seen = progress.step == step ? n_seen + 1 : 1;
+        step = progress.step;
+        if (step > 0 && n_seen < n_chunks) return true;
         const auto now = Clock::now();
         const std::clock_t processor_now = std::clock();
-        if (seen > 0) {
+        if (step == 0) {
+          n_chunks = n_seen;
+        } else {
           seconds.wall.add(std::chrono::duration<double>(now - start).count());
           seconds.processor.add(static_cast<double>(processor_now - processor_start) /
                                 CLOCKS_PER_SEC);
         }
-        seen = progress.step;
         start = now;
         processor_start = processor_now;
         return seconds.wall.values.empty() || !enough(seconds);
