@@ -1,6 +1,7 @@
 #include "postprocess/report/checkpoints.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <bit>

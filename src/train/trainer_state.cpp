@@ -1,5 +1,6 @@
 // What a generation of a trial holds, and how a trainer becomes what it was.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <cmath>
 #include <span>
