@@ -27,7 +27,8 @@ double clock_at_most() {
 }  // namespace
 
 BOOST_AUTO_TEST_CASE(the_peak_is_possible) {
-  // No core does more than two multiply-adds of 16 lanes a cycle. A compiler that saw through the
-  // measurement (the ten chains were alike once, and computed as one) would pass that.
-  BOOST_TEST(pg::ops::measure_peak_flops() < 64 * clock_at_most());
+  // No core does more than two multiply-adds of 16 lanes a cycle, 64 operations. A compiler that
+  // saw through the measurement would pass that: ten chains that are alike, computed as one of four
+  // cycles a link, gave 80.
+  BOOST_TEST(pg::ops::measure_peak_flops() < 76 * clock_at_most());
 }
