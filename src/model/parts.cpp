@@ -68,7 +68,6 @@ at::Tensor Attention::operator()(const Pass& pass, const at::Tensor& x_btd,
                                  bool causal, const std::optional<ops::Rope>& rope,
                                  std::uint64_t dropout_place, double alpha) const {
   const std::int64_t inner = n_heads_ * d_head_;
-  const std::int64_t kv = n_kv_heads_ * d_head_;
   const ops::AttentionSpec spec{.n_heads = n_heads_,
                                 .n_kv_heads = n_kv_heads_,
                                 .causal = causal,
@@ -77,22 +76,21 @@ at::Tensor Attention::operator()(const Pass& pass, const at::Tensor& x_btd,
                                 .bias_htu = bias_htu,
                                 .dropout = pass.site(dropout_place),
                                 .precision = pass.options.precision};
-  at::Tensor q_btd;
-  at::Tensor k_bud;
+  const auto show = [&](const at::Tensor& q_and_more, const at::Tensor& with_k, std::int64_t k) {
+    if (pass.options.attention_maps == nullptr) return;
+    pass.options.attention_maps->push_back(ops::attention_probabilities(
+        q_and_more.narrow(2, 0, inner), with_k.narrow(2, k, n_kv_heads_ * d_head_), spec));
+  };
   at::Tensor heads_btd;
   if (qkv_) {
     const at::Tensor qkv_btd = (*qkv_)(pass, x_btd);
     heads_btd = ops::attention(qkv_btd, spec);
-    q_btd = qkv_btd.narrow(2, 0, inner);
-    k_bud = qkv_btd.narrow(2, inner, kv);
+    show(qkv_btd, qkv_btd, inner);
   } else {
-    q_btd = (*q_)(pass, x_btd);
+    const at::Tensor q_btd = (*q_)(pass, x_btd);
     const at::Tensor kv_bud = (*kv_)(pass, memory_bud.defined() ? memory_bud : x_btd);
     heads_btd = ops::attention(q_btd, kv_bud, spec);
-    k_bud = kv_bud.narrow(2, 0, kv);
-  }
-  if (pass.options.attention_maps != nullptr) {
-    pass.options.attention_maps->push_back(ops::attention_probabilities(q_btd, k_bud, spec));
+    show(q_btd, kv_bud, 0);
   }
   if (gate_) heads_btd = (*gate_)(pass, heads_btd, heads_btd, alpha);
   return (*out_)(pass, heads_btd);

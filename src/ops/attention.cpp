@@ -45,7 +45,6 @@ class Call {
   }
 
   [[nodiscard]] const AttentionShape& shape() const { return shape_; }
-  [[nodiscard]] const Sides& sides() const { return sides_; }
   [[nodiscard]] bool empty() const {
     return sides_.q.size(0) == 0 || shape_.t == 0 || shape_.u == 0;
   }

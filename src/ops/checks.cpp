@@ -104,17 +104,19 @@ void dropout(const at::Tensor& x, const DropoutSite& site) {
 
 namespace {
 
-/// What does not depend on how q, k and v stand: (b, t) queries like x attend to u keys.
+/// What does not depend on how q, k and v stand: (b, t) queries like x attend to u keys. found()
+/// is the text of what was found.
+template <class Found>
 void attention_spec(const AttentionSpec& spec, const at::Tensor& x, std::int64_t u,
-                    std::int64_t d_head, const std::string& found) {
+                    std::int64_t d_head, const Found& found) {
   const char* op = "attention";
   const auto t = x.size(1);
   dropout_site(op, spec.dropout, x.size(0), spec.n_heads * t * u);
   if (spec.bias_htu.defined() && (spec.bias_htu.sizes() != at::IntArrayRef({spec.n_heads, t, u}) ||
                                   spec.bias_htu.scalar_type() != x.scalar_type())) {
-    refuse(op, found + " and a bias " + describe(spec.bias_htu), "a bias (n_heads, t, u)");
+    refuse(op, found() + " and a bias " + describe(spec.bias_htu), "a bias (n_heads, t, u)");
   }
-  if (spec.causal && t != u) refuse(op, found, "t = u where attention is causal");
+  if (spec.causal && t != u) refuse(op, found(), "t = u where attention is causal");
   if (!spec.rope) return;
   same_kind(op, x, spec.rope->cos);
   same_kind(op, x, spec.rope->sin);
@@ -123,7 +125,7 @@ void attention_spec(const AttentionSpec& spec, const at::Tensor& x, std::int64_t
   };
   if (!good(spec.rope->cos) || !good(spec.rope->sin)) {
     refuse(op,
-           found + " and rotary tables " + describe(spec.rope->cos) + " and " +
+           found() + " and rotary tables " + describe(spec.rope->cos) + " and " +
                describe(spec.rope->sin),
            "tables (t or more, d_head / 2)");
   }
@@ -135,35 +137,49 @@ bool divides(const AttentionSpec& spec, std::int64_t n, std::int64_t width) {
          width > 0 && width % n == 0;
 }
 
+/// q (b, t, n_heads d_head) and `times` of the widths of k in `keys` (b, u, ...).
+void attention_to(const at::Tensor& q_btd, const at::Tensor& keys, std::int64_t times,
+                  const char* expected, const AttentionSpec& spec) {
+  const char* op = "attention";
+  same_kind(op, q_btd, keys);
+  const auto found = [&] {
+    return fmt::format("q {}, keys {}, {} heads of queries and {} of keys", describe(q_btd),
+                       describe(keys), spec.n_heads, spec.kv_heads());
+  };
+  if (q_btd.dim() != 3 || keys.dim() != 3 || q_btd.size(0) != keys.size(0) ||
+      !divides(spec, spec.n_heads, q_btd.size(2)) ||
+      keys.size(2) * spec.n_heads != times * spec.kv_heads() * q_btd.size(2)) {
+    refuse(op, found(),
+           std::string("q (b, t, n_heads d_head), ") + expected +
+               ", n_heads a multiple of n_kv_heads");
+  }
+  attention_spec(spec, q_btd, keys.size(1), q_btd.size(2) / spec.n_heads, found);
+}
+
 }  // namespace
 
 void attention(const at::Tensor& qkv, const AttentionSpec& spec) {
   const char* op = "attention";
   same_kind(op, qkv, qkv);
-  const std::string found = fmt::format("{}, {} heads of queries and {} of keys", describe(qkv),
-                                        spec.n_heads, spec.kv_heads());
+  const auto found = [&] {
+    return fmt::format("{}, {} heads of queries and {} of keys", describe(qkv), spec.n_heads,
+                       spec.kv_heads());
+  };
   const auto n = spec.n_heads + 2 * spec.kv_heads();
   if (qkv.dim() != 3 || !divides(spec, n, qkv.size(2))) {
-    refuse(op, found,
+    refuse(op, found(),
            "qkv (b, t, (n_heads + 2 n_kv_heads) d_head), n_heads a multiple of n_kv_heads");
   }
   attention_spec(spec, qkv, qkv.size(1), qkv.size(2) / n, found);
 }
 
 void attention(const at::Tensor& q_btd, const at::Tensor& kv, const AttentionSpec& spec) {
-  const char* op = "attention";
-  same_kind(op, q_btd, kv);
-  const std::string found =
-      fmt::format("q {}, kv {}, {} heads of queries and {} of keys", describe(q_btd), describe(kv),
-                  spec.n_heads, spec.kv_heads());
-  if (q_btd.dim() != 3 || kv.dim() != 3 || q_btd.size(0) != kv.size(0) ||
-      !divides(spec, spec.n_heads, q_btd.size(2)) ||
-      kv.size(2) * spec.n_heads != 2 * spec.kv_heads() * q_btd.size(2)) {
-    refuse(op, found,
-           "q (b, t, n_heads d_head), kv (b, u, 2 n_kv_heads d_head), n_heads a multiple of "
-           "n_kv_heads");
-  }
-  attention_spec(spec, q_btd, kv.size(1), q_btd.size(2) / spec.n_heads, found);
+  attention_to(q_btd, kv, 2, "kv (b, u, 2 n_kv_heads d_head)", spec);
+}
+
+void attention_probabilities(const at::Tensor& q_btd, const at::Tensor& k_bud,
+                             const AttentionSpec& spec) {
+  attention_to(q_btd, k_bud, 1, "k (b, u, n_kv_heads d_head)", spec);
 }
 
 void gate(const at::Tensor& h) {

@@ -14,6 +14,8 @@ void layer_norm(const at::Tensor& x, const at::Tensor& scale, const at::Tensor& 
 void dropout(const at::Tensor& x, const DropoutSite& site);
 void attention(const at::Tensor& qkv, const AttentionSpec& spec);
 void attention(const at::Tensor& q_btd, const at::Tensor& kv, const AttentionSpec& spec);
+void attention_probabilities(const at::Tensor& q_btd, const at::Tensor& k_bud,
+                             const AttentionSpec& spec);
 void gate(const at::Tensor& h);
 void gate(const at::Tensor& x, const at::Tensor& h);
 void resolvent(const at::Tensor& v_bt, bool causal, ResolventGradient gradient);

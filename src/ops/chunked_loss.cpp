@@ -88,7 +88,7 @@ class FloatPieces {
       piece.of(totals.dx_nd).copy_(fast::rows_times(logits, fast::view(in_.w_vd), d));
     }
     if (totals.dw_vd.defined()) {
-      multiply(v, d, piece.rows, 1, fast::view(logits).transpose(), fast::view(x),
+      multiply(v, d, piece.rows, fast::view(logits).transpose(), fast::view(x),
                piece.first == 0 ? 0 : 1, {totals.dw_vd.data_ptr<float>(), d});
     }
     if (totals.dbias_v.defined()) piece.add_to(totals.dbias_v, fast::sum_of_rows(logits));

@@ -57,12 +57,12 @@ at::Tensor rows_times(const at::Tensor& a_rk, const MatrixView& b, std::int64_t 
   const auto k = a_rk.size(1);
   const at::Tensor c = at::empty({rows, n_columns}, a_rk.options());
   const auto whole = rows / kRowGroup * kRowGroup;
-  multiply(whole, n_columns, k, 1, view(a_rk), b, 0, {c.data_ptr<float>(), n_columns});
+  multiply(whole, n_columns, k, view(a_rk), b, 0, {c.data_ptr<float>(), n_columns});
   if (whole < rows) {
     const at::Tensor rest_a = at::zeros({kRowGroup, k}, a_rk.options());
     const at::Tensor rest_c = at::empty({kRowGroup, n_columns}, a_rk.options());
     rest_a.narrow(0, 0, rows - whole).copy_(a_rk.narrow(0, whole, rows - whole));
-    multiply(kRowGroup, n_columns, k, 1, view(rest_a), b, 0, {rest_c.data_ptr<float>(), n_columns});
+    multiply(kRowGroup, n_columns, k, view(rest_a), b, 0, {rest_c.data_ptr<float>(), n_columns});
     c.narrow(0, whole, rows - whole).copy_(rest_c.narrow(0, 0, rows - whole));
   }
   return c;
@@ -125,7 +125,7 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
     }
     if (context->needs_input_grad(1)) {
       dw_oi = at::empty_like(w_oi);
-      multiply(w_oi.size(0), w_oi.size(1), x_ri.size(0), 1, view(dy_ro).transpose(), view(x_ri), 0,
+      multiply(w_oi.size(0), w_oi.size(1), x_ri.size(0), view(dy_ro).transpose(), view(x_ri), 0,
                {dw_oi.data_ptr<float>(), w_oi.size(1)});
     }
     at::Tensor dbias;

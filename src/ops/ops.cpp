@@ -107,7 +107,7 @@ at::Tensor attention(const at::Tensor& q_btd, const at::Tensor& kv, const Attent
 
 at::Tensor attention_probabilities(const at::Tensor& q_btd, const at::Tensor& k_bud,
                                    const AttentionSpec& spec) {
-  checks::attention(q_btd, at::cat({k_bud, k_bud}, 2), spec);
+  checks::attention_probabilities(q_btd, k_bud, spec);
   return reference::attention_probabilities(q_btd, k_bud, spec);
 }
 

@@ -16,7 +16,7 @@ OneThread::~OneThread() {
   if (before_ != 1) omp_set_num_threads(before_);
 }
 
-void multiply(std::int64_t m, std::int64_t n, std::int64_t k, float factor, const MatrixView& a,
+void multiply(std::int64_t m, std::int64_t n, std::int64_t k, const MatrixView& a,
               const MatrixView& b, float keep, const MatrixTarget& c) {
   if (m == 0 || n == 0) return;
   if (k == 0) {
@@ -29,8 +29,8 @@ void multiply(std::int64_t m, std::int64_t n, std::int64_t k, float factor, cons
     return;
   }
   const OneThread one_thread;
-  const auto status = dnnl_sgemm(a.transposed ? 'T' : 'N', b.transposed ? 'T' : 'N', m, n, k,
-                                 factor, a.data, std::max<std::int64_t>(a.stride, 1), b.data,
+  const auto status = dnnl_sgemm(a.transposed ? 'T' : 'N', b.transposed ? 'T' : 'N', m, n, k, 1,
+                                 a.data, std::max<std::int64_t>(a.stride, 1), b.data,
                                  std::max<std::int64_t>(b.stride, 1), keep, c.data, c.stride);
   require(status == dnnl_success, "oneDNN accepts the matrix product");
 }

@@ -43,10 +43,10 @@ class OneThread {
   int before_;
 };
 
-/// c (m, n) = factor * a (m, k) b (k, n) + keep * c, on one thread whatever the OpenMP settings.
+/// c (m, n) = a (m, k) b (k, n) + keep * c, on one thread whatever the OpenMP settings.
 /// With keep = 0 the old content of c is not read. Any of m, n, k may be 0.
 /// Throws InternalError if oneDNN refuses the arguments.
-void multiply(std::int64_t m, std::int64_t n, std::int64_t k, float factor, const MatrixView& a,
+void multiply(std::int64_t m, std::int64_t n, std::int64_t k, const MatrixView& a,
               const MatrixView& b, float keep, const MatrixTarget& c);
 
 }  // namespace pg::ops

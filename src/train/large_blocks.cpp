@@ -3,13 +3,16 @@
 #include <ATen/ATen.h>
 #include <c10/core/CPUAllocator.h>
 #include <sys/mman.h>
-#include <torch/version.h>
 
 #include <algorithm>
+#include <cstdint>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <new>
+
+#include "train/cpu_allocator.hpp"
 
 namespace pg::train {
 namespace {
@@ -33,18 +36,11 @@ void* map_block(std::size_t n) {
   return first + before;
 }
 
-class LargeBlocks final : public at::Allocator {
+class LargeBlocks final : public CpuAllocator {
  public:
   explicit LargeBlocks(at::Allocator* smaller) : smaller_(smaller) {}
 
-#if TORCH_VERSION_MAJOR >= 2
-  void copy_data(void* to, const void* from, std::size_t n) const override {
-    default_copy_data(to, from, n);
-  }
-  at::DataPtr allocate(std::size_t n) override {
-#else
-  at::DataPtr allocate(std::size_t n) const override {
-#endif
+  at::DataPtr make(std::size_t n) const override {
     if (n < kLeast) return smaller_->allocate(n);
     const std::size_t size = (n + kHugePage - 1) / kHugePage * kHugePage;
     auto block = std::make_unique<Block>(Block{this, size, take(size)});
@@ -91,6 +87,10 @@ class LargeBlocks final : public at::Allocator {
       const std::size_t room = std::max(bytes_.most_in_use, total) - total;
       if (bytes_.kept > room) give_back(bytes_.kept - room);
       data = map_block(size);
+      if (data == nullptr) {
+        give_back(bytes_.kept);
+        data = map_block(size);
+      }
       if (data == nullptr) throw std::bad_alloc();
     }
     bytes_.in_use += size;

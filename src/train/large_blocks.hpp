@@ -8,7 +8,8 @@ namespace pg::train {
 /// die, for the next of its size: the C library gives such blocks back to the system and takes them
 /// anew, and each of their pages then costs an interrupt, a tenth of a step of GPT-2 in bfloat16.
 /// What is kept and what is in use are never more than what was in use at once before, so the peak
-/// stays as it is. May be called again. Throws InternalError if it comes after another allocator.
+/// stays as it is. May be called again. An allocation
+/// that the system refuses, after what is kept has gone back to it, throws std::bad_alloc.
 void keep_large_blocks();
 
 /// Bytes of such blocks; 0 before keep_large_blocks().

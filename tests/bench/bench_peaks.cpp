@@ -7,12 +7,12 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
-#include <cstring>
 #include <functional>
 #include <string>
 #include <vector>
 
 #include "ops/ops.hpp"
+#include "shard/device.hpp"
 #include "train/trainer.hpp"
 
 namespace {
@@ -47,13 +47,6 @@ double product_rate(ops::Precision precision) {
 constexpr std::size_t kWords = std::size_t{32} << 20;
 constexpr double kBytes = 8.0 * kWords;
 
-/// Bytes read and bytes written, both counted.
-double copy_rate() {
-  const std::vector<std::uint64_t> from(kWords, 1);
-  std::vector<std::uint64_t> to(kWords, 0);
-  return best_rate(2 * kBytes, [&] { std::memcpy(to.data(), from.data(), 8 * kWords); });
-}
-
 double read_rate() {
   const std::vector<std::uint64_t> from(kWords, 1);
   volatile std::uint64_t sink = 0;
@@ -77,10 +70,11 @@ int main(int argc, char**) {
   pg::train::use_one_thread();
   std::string instructions = ops::instruction_set();
   std::erase(instructions, ' ');
+  const auto machine = pg::shard::device_named("cpu", 1);
   fmt::print(
       "instruction_set={} multiply_add_flops={:.6g} linear_float32_flops={:.6g} "
       "linear_bfloat16_flops={:.6g} read_bytes_per_s={:.6g} copy_bytes_per_s={:.6g}\n",
-      instructions, ops::measure_peak_flops(), product_rate(ops::Precision::float32),
-      product_rate(ops::Precision::bfloat16), read_rate(), copy_rate());
+      instructions, machine.float32_flops, product_rate(ops::Precision::float32),
+      product_rate(ops::Precision::bfloat16), read_rate(), machine.memory_bytes_per_s);
   return 0;
 }

@@ -1,25 +1,15 @@
 // Networks on a GPU against the same on the CPU in double precision. Without a device it says so.
 #define BOOST_TEST_MODULE gpu
-#include <torch/cuda.h>
-
 #include <boost/test/unit_test.hpp>
 #include <string>
 
 #include "model/families.hpp"
+#include "support/gpu.hpp"
 
 using namespace pg;
 using namespace pg::testing;
 
 namespace {
-
-bool has_gpu() {
-  static const bool has = [] {
-    const bool found = torch::cuda::is_available();
-    if (!found) std::cout << "SKIPPED: there is no CUDA device" << std::endl;
-    return found;
-  }();
-  return has;
-}
 
 constexpr std::int64_t kVocabulary = 11;
 constexpr std::int64_t kLength = 9;

@@ -1,14 +1,12 @@
 // Every operator on a GPU against the reference in double precision on the CPU, values and
 // gradients, and twice for the same bits. Without a device it says so.
 #define BOOST_TEST_MODULE gpu_ops
-#include <torch/cuda.h>
-
 #include <boost/test/unit_test.hpp>
-#include <iostream>
 #include <limits>
 
 #include "ops/fast.hpp"
 #include "ops/gpu_cases.hpp"
+#include "support/gpu.hpp"
 
 using namespace pg;
 using namespace pg::testing;
@@ -19,15 +17,6 @@ namespace {
 at::Tensor attention_of(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                         const ops::AttentionSpec& spec) {
   return ops::attention(q, at::cat({k, v}, 2), spec);
-}
-
-bool has_gpu() {
-  static const bool has = [] {
-    const bool found = torch::cuda::is_available();
-    if (!found) std::cout << "SKIPPED: there is no CUDA device" << std::endl;
-    return found;
-  }();
-  return has;
 }
 
 struct OnGpu {

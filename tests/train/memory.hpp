@@ -5,7 +5,6 @@
 #include <ATen/ATen.h>
 #include <c10/core/CPUAllocator.h>
 #include <malloc.h>
-#include <torch/version.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,6 +15,7 @@
 
 #include "config/settings.hpp"
 #include "data/corpus.hpp"
+#include "train/cpu_allocator.hpp"
 #include "train/derived.hpp"
 #include "train/peak_memory.hpp"
 #include "train/trainer.hpp"
@@ -23,7 +23,7 @@
 namespace pg::testing {
 
 /// Counts the bytes of tensors, in front of the library's own allocator.
-class CountingAllocator final : public at::Allocator {
+class CountingAllocator final : public train::CpuAllocator {
  public:
   /// From now on, for the whole process.
   static CountingAllocator& install() {
@@ -32,29 +32,16 @@ class CountingAllocator final : public at::Allocator {
     c10::SetCPUAllocator(&counting, kBeforeTheDefault);
     return counting;
   }
-#if TORCH_VERSION_MAJOR >= 2
-  void copy_data(void* to, const void* from, std::size_t n) const override {
-    default_copy_data(to, from, n);
-  }
-  at::DataPtr allocate(std::size_t n) override {
-#else
-  at::DataPtr allocate(std::size_t n) const override {
-#endif
+  at::DataPtr make(std::size_t n) const override {
     auto held = std::make_unique<Held>(Held{base_->allocate(n), static_cast<std::int64_t>(n)});
     now_ += held->n;
     most_ = std::max(most_, now_);
     void* const data = held->data.get();
     return {data, held.release(), &release, at::kCPU};
   }
-  [[nodiscard]] std::int64_t now() const {
-    return now_;
-  }
-  [[nodiscard]] std::int64_t most() const {
-    return most_;
-  }
-  void forget_most() {
-    most_ = now_;
-  }
+  [[nodiscard]] std::int64_t now() const { return now_; }
+  [[nodiscard]] std::int64_t most() const { return most_; }
+  void forget_most() { most_ = now_; }
 
  private:
   explicit CountingAllocator(at::Allocator* base) : base_(base) {}

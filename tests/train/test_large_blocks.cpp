@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <cstdint>
+#include <new>
 #include <vector>
 
 #include "base/random.hpp"
@@ -54,6 +55,16 @@ BOOST_AUTO_TEST_CASE(another_size_gives_back_what_would_raise_the_peak) {
   const at::Tensor b = block(64);  // 100 kept and 64 in use were never in use at once
   BOOST_TEST(train::large_block_bytes().kept == 0U);
   BOOST_TEST(train::large_block_bytes().most_in_use == 100U * kMebi);
+}
+
+BOOST_AUTO_TEST_CASE(what_the_system_refuses_is_out_of_memory) {
+  train::forget_large_blocks();
+  block(40).reset();
+  const auto before = train::large_block_bytes();
+  BOOST_CHECK_THROW(block(std::int64_t{1} << 40), std::bad_alloc);  // 2^60 bytes
+  BOOST_TEST(train::large_block_bytes().kept == 0U);                // it was given back first
+  BOOST_TEST(train::large_block_bytes().in_use == before.in_use);
+  BOOST_TEST(block(40).numel() == 40 * kMebi);
 }
 
 BOOST_AUTO_TEST_CASE(together_they_are_never_more_than_was_in_use) {
