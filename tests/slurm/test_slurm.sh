@@ -148,14 +148,15 @@ PG_BIN=$PWD/waiting submit told --time=1 --signal=B:USR1@30 -n 1 "$slurm/grid.sh
 told=$job
 
 step "beside it: preempted without grace, by Slurm's own requeueing"
-submit abrupt --partition=abrupt "${small[@]}" --run-dir abrupt --set train.steps=1000
+# A fast machine needs most of these steps to be still at work when the other job takes its node.
+submit abrupt --partition=abrupt "${small[@]}" --run-dir abrupt --set train.steps=5000
 abrupt=$job
 until_true "the first trial" more_than abrupt 0
 preempt "$abrupt"
 ended_with "$abrupt" abrupt COMPLETED 0:0 1 "stopped early"
 
 step "beside it: mpirun in place of srun"
-PG_LAUNCHER=mpirun submit mpirun "${small[@]}" --run-dir mpirun --set train.steps=1000
+PG_LAUNCHER=mpirun submit mpirun "${small[@]}" --run-dir mpirun --set train.steps=5000
 until_true "the first trial" more_than mpirun 0
 scancel --batch --signal=USR1 "$job"
 ended_with "$job" mpirun COMPLETED 0:0 1 "told to stop"
