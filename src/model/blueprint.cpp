@@ -11,6 +11,12 @@ std::size_t SpecList::add(std::string name, std::vector<std::int64_t> shape, Ini
   return specs_.size() - 1;
 }
 
+std::size_t SpecList::add_operand(std::string name, std::vector<std::int64_t> shape, Init init) {
+  const std::size_t i = add(std::move(name), std::move(shape), init);
+  specs_[i].is_operand = true;
+  return i;
+}
+
 Norm::Norm(SpecList& specs, const std::string& name, std::int64_t width, Kind kind, double eps)
     : scale_(specs.add(name, {width}, Init::ones())), eps_(eps) {
   if (kind == Kind::layer) bias_ = specs.add(name + "_bias", {width}, Init::zeros());

@@ -17,6 +17,8 @@ namespace pg::model {
 class SpecList {
  public:
   std::size_t add(std::string name, std::vector<std::int64_t> shape, Init init, bool decays = true);
+  /// A matrix that nothing but products uses.
+  std::size_t add_operand(std::string name, std::vector<std::int64_t> shape, Init init);
   [[nodiscard]] const std::vector<ParameterSpec>& specs() const { return specs_; }
 
  private:

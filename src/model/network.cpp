@@ -111,9 +111,9 @@ Network::Block Network::make_block(const std::string& name, bool has_cross) {
 at::Tensor Network::embedded(const Pass& pass, const at::Tensor& tokens_bt,
                              std::uint64_t dropout_place) const {
   const std::int64_t t = tokens_bt.size(1);
-  const at::Tensor& table = pass[embedding_];
+  const at::Tensor table = head_ ? pass[embedding_] : pass.parameters.again(embedding_);
   // A gradient of the rows that occur, which autograd adds to the table's where it stands: a dense
-  // one would be zeros nearly everywhere, and as large as the head's.
+  // one would be zeros nearly everywhere, and as large as the table.
   const bool sparse = table.is_cpu() && table.size(0) > tokens_bt.numel();
   at::Tensor x_btd = at::embedding(table, tokens_bt, /*padding_idx=*/-1,
                                    /*scale_grad_by_freq=*/false, sparse);

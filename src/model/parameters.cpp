@@ -10,6 +10,7 @@
 #include "base/error.hpp"
 #include "base/hash.hpp"
 #include "base/random.hpp"
+#include "ops/ops.hpp"
 
 namespace pg::model {
 namespace {
@@ -65,6 +66,16 @@ std::int64_t Parameters::n_parameters() const {
   return total;
 }
 
+at::Tensor Parameters::operand(std::size_t i) const {
+  return is_rounded(i) ? ops::stand_in(leaves_[i], rounded_[i]) : leaves_[i];
+}
+
+at::Tensor Parameters::again(std::size_t i) const {
+  at::Tensor leaf = leaves_[i].detach().set_requires_grad(true);
+  leaf.mutable_grad() = leaves_[i].grad();
+  return leaf;
+}
+
 void Parameters::make_values(std::uint64_t seed, const at::TensorOptions& options) {
   std::int64_t total = 0;
   for (const Slice& slice : slices_) total += slice.count;
@@ -96,8 +107,8 @@ std::string Parameters::hash() const {
 }
 
 ParameterSet::ParameterSet(std::vector<ParameterSpec> specs, std::uint64_t seed,
-                           at::ScalarType type, at::Device device)
-    : Parameters(std::move(specs)) {
+                           at::ScalarType type, at::Device device, at::ScalarType operand_type)
+    : Parameters(std::move(specs), operand_type) {
   std::int64_t total = 0;
   for (const ParameterSpec& spec : specs_) {
     slices_.push_back({0, spec.n_elements(), total});
@@ -112,6 +123,16 @@ ParameterSet::ParameterSet(std::vector<ParameterSpec> specs, std::uint64_t seed,
     // lands in the flat buffer without a copy.
     leaf.mutable_grad() = whole(i, gradients_);
     leaves_.push_back(leaf);
+    rounded_.push_back(is_rounded(i)
+                           ? at::empty(specs_[i].shape, values_.options().dtype(operand_type))
+                           : at::Tensor());
+  }
+  values_changed();
+}
+
+void ParameterSet::values_changed() {
+  for (std::size_t i = 0; i < specs_.size(); ++i) {
+    if (is_rounded(i)) ops::round_into(whole(i, values_), rounded_[i]);
   }
 }
 

@@ -29,6 +29,9 @@ struct ParameterSpec {
   std::vector<std::int64_t> shape;
   Init init;
   bool decays = true;  ///< whether weight decay may act on it at all
+  /// Enters matrix products alone, as Parameters::operand(): all of it is rounded first where they
+  /// are taken in half precision.
+  bool is_operand = false;
   [[nodiscard]] std::int64_t n_elements() const;
 };
 
@@ -51,6 +54,13 @@ class Parameters {
   /// Position of a name in the list; throws InternalError for an unknown one.
   [[nodiscard]] std::size_t index(const std::string& name) const;
   [[nodiscard]] const at::Tensor& operator[](std::size_t i) const { return leaves_[i]; }
+  /// Parameter i as a matrix product takes it: where it is_operand and these parameters were made
+  /// for a half precision, rounded to that once for all passes; its gradient goes to the leaf.
+  [[nodiscard]] at::Tensor operand(std::size_t i) const;
+  /// Parameter i for a second use: a leaf of its own with the same values and the same gradient, so
+  /// that what comes from either use is added as it comes. Of one leaf autograd would keep what
+  /// comes first, as large as the parameter, until the other has come.
+  [[nodiscard]] at::Tensor again(std::size_t i) const;
   [[nodiscard]] const std::vector<ParameterSpec>& specs() const { return specs_; }
   [[nodiscard]] std::int64_t n_parameters() const;
 
@@ -72,28 +82,38 @@ class Parameters {
   [[nodiscard]] std::string hash() const;
 
  protected:
-  explicit Parameters(std::vector<ParameterSpec> specs) : specs_(std::move(specs)) {}
+  Parameters(std::vector<ParameterSpec> specs, at::ScalarType operand_type)
+      : specs_(std::move(specs)), operand_type_(operand_type) {}
+  /// Whether parameter i has a rounded form.
+  [[nodiscard]] bool is_rounded(std::size_t i) const {
+    return specs_[i].is_operand && operand_type_ != at::kFloat;
+  }
   /// Allocates values() for slices_ and fills it from `seed`.
   void make_values(std::uint64_t seed, const at::TensorOptions& options);
 
   std::vector<ParameterSpec> specs_;
+  at::ScalarType operand_type_;  ///< float32: as the leaves are
   std::vector<Slice> slices_;
   at::Tensor values_;
   std::vector<at::Tensor> leaves_;
+  std::vector<at::Tensor> rounded_;  ///< of its full shape, where is_rounded()
 };
 
 /// All parameters in one flat buffer, with their gradients in another. The leaves share the
 /// buffers' memory: backward() adds into gradients(), and every change of values() is seen.
 class ParameterSet final : public Parameters {
  public:
-  /// Allocates and fills the values from `seed`; gradients start at zero.
+  /// Allocates and fills the values from `seed`; gradients start at zero. With an `operand_type`
+  /// other than float32 every operand has a second form, which follows values_changed().
   ParameterSet(std::vector<ParameterSpec> specs, std::uint64_t seed,
-               at::ScalarType type = at::kFloat, at::Device device = at::kCPU);
+               at::ScalarType type = at::kFloat, at::Device device = at::kCPU,
+               at::ScalarType operand_type = at::kFloat);
 
   /// (n_parameters), in the order of the specs.
   [[nodiscard]] at::Tensor& gradients() { return gradients_; }
   /// Of this rank alone.
   [[nodiscard]] at::Tensor whole(std::size_t i, const at::Tensor& flat) const override;
+  void values_changed() override;
 
  private:
   at::Tensor gradients_;

@@ -30,13 +30,13 @@ std::int64_t two_thirds(std::int64_t d_ff) {
 
 Linear::Linear(SpecList& specs, const std::string& name, std::int64_t n_out, std::int64_t n_in,
                Init init, const std::optional<Init>& bias_init)
-    : weight_(specs.add(name, {n_out, n_in}, init)), n_weights_(n_out * n_in) {
+    : weight_(specs.add_operand(name, {n_out, n_in}, init)), n_weights_(n_out * n_in) {
   if (bias_init) bias_ = specs.add(name + "_bias", {n_out}, *bias_init);
 }
 
 at::Tensor Linear::operator()(const Pass& pass, const at::Tensor& x) const {
   const auto bias = bias_ ? std::optional(pass[*bias_]) : std::nullopt;
-  return ops::linear(x, pass[weight_], bias, pass.options.precision);
+  return ops::linear(x, pass.operand(weight_), bias, pass.options.precision);
 }
 
 Attention::Attention(SpecList& specs, const std::string& name, const Blueprint& blueprint,

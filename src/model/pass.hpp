@@ -69,6 +69,7 @@ struct Pass {
   std::size_t block = 0;  ///< the one that runs: the encoder's count first
 
   [[nodiscard]] const at::Tensor& operator[](std::size_t index) const { return parameters[index]; }
+  [[nodiscard]] at::Tensor operand(std::size_t index) const { return parameters.operand(index); }
   /// The dropout at a place of the network.
   [[nodiscard]] ops::DropoutSite site(std::uint64_t place) const {
     if (!options.dropout) return {};

@@ -64,8 +64,11 @@ void targets(const char* op, const at::Tensor& rows, std::int64_t v, const at::T
 
 }  // namespace
 
-void linear(const at::Tensor& x, const at::Tensor& w, const std::optional<at::Tensor>& bias) {
-  same_kind("linear", x, w);
+void linear(const at::Tensor& x, const at::Tensor& w, const std::optional<at::Tensor>& bias,
+            Precision precision) {
+  const bool rounded = precision != Precision::float32 && w.defined() &&
+                       w.scalar_type() == scalar_type(precision) && w.device() == x.device();
+  if (!rounded) same_kind("linear", x, w);
   if (x.dim() < 1 || w.dim() != 2 || x.size(-1) != w.size(1)) {
     refuse("linear", describe(x) + " and " + describe(w), "x (..., n_in) and w (n_out, n_in)");
   }

@@ -8,7 +8,9 @@
 
 namespace pg::ops::checks {
 
-void linear(const at::Tensor& x, const at::Tensor& w, const std::optional<at::Tensor>& bias);
+/// w may be of the type of `precision` too.
+void linear(const at::Tensor& x, const at::Tensor& w, const std::optional<at::Tensor>& bias,
+            Precision precision = Precision::float32);
 void rms_norm(const at::Tensor& x, const at::Tensor& scale, double eps);
 void layer_norm(const at::Tensor& x, const at::Tensor& scale, const at::Tensor& bias, double eps);
 void dropout(const at::Tensor& x, const DropoutSite& site);

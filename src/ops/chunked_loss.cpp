@@ -224,7 +224,8 @@ struct ChunkedLossFunction : torch::autograd::Function<ChunkedLossFunction> {
     at::Tensor loss;
     if (fast && precision == Precision::float32) {
       loss = sum_of_pieces<FloatPieces>(inputs, totals);
-    } else if (fast && precision == Precision::bfloat16 && fast::bfloat16_applies(inputs.w_vd)) {
+    } else if (fast && precision == Precision::bfloat16 &&
+               fast::bfloat16_applies(inputs.x_nd, inputs.w_vd)) {
       loss = sum_of_pieces<BFloat16Pieces>(inputs, totals);
     } else {
       loss = sum_of_pieces<OtherPieces>(inputs, totals);

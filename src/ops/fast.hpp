@@ -14,9 +14,12 @@ inline bool applies(const at::Tensor& x) {
   return x.is_cpu() && x.scalar_type() == at::kFloat && x.layout() == at::kStrided;
 }
 
-/// True where products with the weights w (n_out, n_in) can be taken in bfloat16 itself.
-inline bool bfloat16_applies(const at::Tensor& w_oi) {
-  return applies(w_oi) && w_oi.size(1) > 0 && bfloat16_instructions() != nullptr;
+/// True where products of x with the weights w (n_out, n_in), of float32 or bfloat16, can be taken
+/// in bfloat16 itself.
+inline bool bfloat16_applies(const at::Tensor& x, const at::Tensor& w_oi) {
+  const bool rounded = w_oi.is_cpu() && w_oi.scalar_type() == at::kBFloat16;
+  return applies(x) && (rounded || applies(w_oi)) && w_oi.size(1) > 0 &&
+         bfloat16_instructions() != nullptr;
 }
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const std::optional<at::Tensor>& bias);

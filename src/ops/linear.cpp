@@ -136,15 +136,14 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
   }
 };
 
-/// The product a b of bfloat16 matrices, its first `rows` rows rounded to bfloat16, as float32.
-at::Tensor rounded_product(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias,
-                           std::int64_t rows) {
+/// The product a b of bfloat16 matrices, rounded to bfloat16.
+at::Tensor rounded_product(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias) {
   const at::Tensor c = at::empty({a.size(0), b.size(1)}, a.options());
   multiply_bfloat16(a, b, bias, c);
-  return to_float(c, rows);
+  return c;
 }
 
-/// Keeps x in bfloat16, half its memory, but the weights as they are: a second copy of all of them
+/// Keeps x in bfloat16, half its memory, but the weights as they are given: a rounded copy of each
 /// would live until the backward pass.
 struct BFloat16LinearFunction : torch::autograd::Function<BFloat16LinearFunction> {
   static at::Tensor forward(Context* context, const at::Tensor& x_input, const at::Tensor& w_input,
@@ -154,10 +153,9 @@ struct BFloat16LinearFunction : torch::autograd::Function<BFloat16LinearFunction
     const at::Tensor w_oi = w_input.contiguous();
     context->save_for_backward({x_ri, w_oi});
     context->saved_data["biased"] = bias.has_value();
-    const at::Tensor y_ro =
-        rounded_product(x_ri, to_bfloat16(w_oi).t(),
-                        bias ? to_bfloat16(bias->contiguous()) : at::Tensor(), x_float.size(0));
-    return y_ro.view(with_width(x_input, w_oi.size(0)));
+    const at::Tensor y_ro = rounded_product(x_ri, to_bfloat16(w_oi).t(),
+                                            bias ? to_bfloat16(bias->contiguous()) : at::Tensor());
+    return to_float(y_ro, x_float.size(0)).view(with_width(x_input, w_oi.size(0)));
   }
 
   static Gradients backward(Context* context, const Gradients& gradients) {
@@ -171,11 +169,12 @@ struct BFloat16LinearFunction : torch::autograd::Function<BFloat16LinearFunction
     at::Tensor dw_oi;
     at::Tensor dbias;
     if (context->needs_input_grad(0)) {
-      dx = rounded_product(dy_ro, to_bfloat16(w_oi), {}, dy_float.size(0))
+      dx = to_float(rounded_product(dy_ro, to_bfloat16(w_oi), {}), dy_float.size(0))
                .view(with_width(gradients[0], w_oi.size(1)));
     }
     if (context->needs_input_grad(1)) {
-      dw_oi = rounded_product(dy_ro.t(), x_ri, {}, w_oi.size(0));
+      dw_oi = rounded_product(dy_ro.t(), x_ri, {});
+      if (w_oi.scalar_type() == at::kFloat) dw_oi = to_float(dw_oi, w_oi.size(0));
     }
     if (context->saved_data["biased"].toBool() && context->needs_input_grad(2)) {
       dbias = sum_of_bfloat16_rows(dy_ro);

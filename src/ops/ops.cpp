@@ -32,13 +32,13 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const std::optional<
 at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const std::optional<at::Tensor>& bias,
                   Precision precision) {
   if (precision == Precision::float32) return ops::linear(x, w, bias);
-  checks::linear(x, w, bias);
+  checks::linear(x, w, bias, precision);
   const at::ScalarType type = scalar_type(precision);
   if (!x.is_cpu()) {
     const at::Tensor y = at::matmul(x.to(type), w.to(type).t());
     return (bias ? y + bias->to(type) : y).to(x.scalar_type());
   }
-  if (precision == Precision::bfloat16 && fast::bfloat16_applies(w)) {
+  if (precision == Precision::bfloat16 && fast::bfloat16_applies(x, w)) {
     return fast::linear_bfloat16(x, w, bias);
   }
   // A product of two rounded factors is exact in float32, so this is the sum in float32.

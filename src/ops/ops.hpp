@@ -33,9 +33,18 @@ inline at::ScalarType scalar_type(Precision precision) {
 
 /// The same with x, w, bias, y and all their gradients rounded to `precision`, and sums in float32:
 /// what automatic mixed precision computes. Elsewhere than on a CPU the device's own half-precision
-/// product. float32 is linear() itself, whatever the tensors' type.
+/// product. float32 is linear() itself, whatever the tensors' type. w may be rounded already: of
+/// the type of `precision`, as its gradient is then.
 at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const std::optional<at::Tensor>& bias,
                   Precision precision);
+
+/// Takes the place of x in a graph where its values are wanted in another type: `rounded` itself,
+/// of x's shape, whose gradient goes on to x in x's type. The values of x are not read. `rounded`
+/// has no graph, and what is written to it later is seen.
+at::Tensor stand_in(const at::Tensor& x, const at::Tensor& rounded);
+
+/// to = from, rounded to the nearest number of the type of `to`. Contiguous, of as many elements.
+void round_into(const at::Tensor& from, const at::Tensor& to);
 
 /// y = x / sqrt(mean(x^2, last) + eps) * scale.  x (..., d), scale (d).
 /// Zhang & Sennrich, "Root mean square layer normalization", 2019.

@@ -7,12 +7,12 @@
 #include "base/error.hpp"
 #include "ops/bfloat16.hpp"
 #include "shard/unit_layout.hpp"
-#include "shard/unit_memory.hpp"
 
 namespace pg::shard {
 namespace {
 
 constexpr std::int64_t kFloat = 4;
+constexpr std::int64_t kHalf = 2;
 
 /// Resident memory of a pgmpi process that has trained something tiny: program, LibTorch, MPI.
 constexpr std::int64_t kProcessBytes = 150'000'000;
@@ -28,6 +28,12 @@ Products products_of(const Job& job, bool on_gpu) {
   if (on_gpu) return Products::device_half;
   const bool is_native = job.precision == "bfloat16" && ops::bfloat16_instructions() != nullptr;
   return is_native ? Products::cpu_bfloat16 : Products::cpu_rounded;
+}
+
+std::int64_t operands_of(const Job& job) {
+  std::int64_t sum = 0;
+  for (const UnitSize& unit : job.units) sum += unit.operands;
+  return sum;
 }
 
 /// Buffers of a binary counter of n partial sums.
@@ -121,10 +127,11 @@ std::vector<MemoryLine> memory_of(const Job& job, bool on_gpu) {
   std::int64_t unit_gradients = 0;
   std::int64_t buffers = 0;
   if (degree > 1) {
-    const UnitMemory units(job.units, job.shard);
-    gathered = kFloat * units.elements(UnitMemory::Use::values);
-    unit_gradients = kFloat * units.elements(UnitMemory::Use::gradients);
-    buffers = kFloat * units.elements(UnitMemory::Use::wire);
+    const UnitMemory units(job.units, is_half(job), job.shard);
+    const auto bytes = [&](UnitMemory::Use use) { return kFloat * units.words(use); };
+    gathered = bytes(UnitMemory::Use::values);
+    unit_gradients = bytes(UnitMemory::Use::gradients);
+    buffers = bytes(UnitMemory::Use::values_on_wire) + bytes(UnitMemory::Use::gradients_on_wire);
     // In the end each tensor is made whole for its hash, twice its size beside what a pass has
     // left.
     std::int64_t largest = 0;
@@ -139,11 +146,16 @@ std::vector<MemoryLine> memory_of(const Job& job, bool on_gpu) {
        "4 bytes of each parameter of the shard, ceil(rows / degree) rows of each "
        "tensor",
        shard},
+      {"rounded_operands", "2 bytes of each weight of a matrix product, where no rank gathers them",
+       degree == 1 && is_half(job) ? kHalf * operands_of(job) : 0},
       {"gradients", "the same, of the gradients", shard},
       {"moments", "twice the same", 2 * shard},
       {"partial_sums", "the same for each digit of a binary counter of the rank's chunks",
        sums ? counter_buffers(job.micro_steps()) * shard : 0},
-      {"gathered_units", "full parameters of the units in use and of those gathered ahead",
+      {"gathered_units",
+       "full parameters of the units in use and of those gathered ahead, weights of products in "
+       "the "
+       "precision of these",
        gathered},
       {"unit_gradients", "full gradients of the units in their backward pass or being summed",
        unit_gradients},
@@ -182,12 +194,17 @@ Wire wire_of(const Job& job, const Device& device) {
   }
   if (degree == 1) return wire;
   const auto turns = static_cast<double>(job.micro_steps());
-  const auto first = static_cast<double>(kFloat * job.units.front());
-  const auto last = static_cast<double>(kFloat * job.units.back());
+  const auto gathered = [&](const UnitSize& unit) {
+    return static_cast<double>(kFloat * unit.words(is_half(job)));
+  };
+  double once = 0;
+  for (const UnitSize& unit : job.units) once += gathered(unit);
+  const double first = gathered(job.units.front());
+  const double last = gathered(job.units.back());
   const bool again = job.shard.reshard_after_forward;
   // The first unit stays until the parameters change, without resharding all do.
-  const double repeated = again ? bytes - first : 0;
-  wire.gather_forward = received(bytes + (turns - 1) * repeated, degree, 1, local);
+  const double repeated = again ? once - first : 0;
+  wire.gather_forward = received(once + (turns - 1) * repeated, degree, 1, local);
   if (again) wire.gather_backward = received(turns * (repeated - last), degree, 1, local);
   wire.reduce = received(turns * bytes, degree, 1, local);
   return wire;

@@ -9,13 +9,14 @@
 #include "model/parameters.hpp"
 #include "shard/device.hpp"
 #include "shard/pass_memory.hpp"
+#include "shard/unit_memory.hpp"
 
 namespace pg::shard {
 
 /// A trial, in what its memory and its time follow from.
 struct Job {
-  PassShape shape;                  ///< of a chunk
-  std::vector<std::int64_t> units;  ///< elements of each, in the order of the forward pass
+  PassShape shape;              ///< of a chunk
+  std::vector<UnitSize> units;  ///< in the order of the forward pass
   std::string precision = "float32";
   bool in_tree_order = true;  ///< reproducible: strict
   std::int64_t n_chunks = 1;  ///< of a batch

@@ -28,13 +28,11 @@ class MemoryPool {
 class HollowTensor {
  public:
   HollowTensor(std::int64_t n, at::Device device);
-  /// To make views of.
+  /// Of float32, to make views of.
   [[nodiscard]] const at::Tensor& flat() const { return flat_; }
   /// The same memory to write to behind autograd's back: it keeps views of flat() from one pass to
   /// the next, is to see in them what is there then, and would take it for a mistake.
-  [[nodiscard]] at::Tensor writable(std::int64_t begin, std::int64_t count) const {
-    return writable_.narrow(0, begin, count);
-  }
+  [[nodiscard]] const at::Tensor& writable() const { return writable_; }
   [[nodiscard]] bool is_there() const { return lent_.defined(); }
   /// What is in it then is not initialised.
   void fill_from(MemoryPool& pool);

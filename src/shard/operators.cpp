@@ -21,11 +21,6 @@ constexpr std::int64_t kPieceRows = 48;
 
 }  // namespace
 
-void Operators::arrive(const Waiting& waiting, const Memory& gradient) const {
-  if (waiting == nullptr) return;
-  *waiting = *waiting == nullptr ? gradient : tape_.bytes(gradient->bytes());
-}
-
 Value Operators::linear(const Value& x, const Matrix& m) const {
   const std::int64_t rows = x.n / m.n_in;
   const std::int64_t n_out = rows * m.n_out;
@@ -35,83 +30,76 @@ Value Operators::linear(const Value& x, const Matrix& m) const {
   switch (products_) {
     case Products::float32: {
       Memory y = tape.floats(n_out);
-      return tape_.made(
-          n_out, y, {x},
-          [this, &tape, waiting = m.waiting, n_x, n_weights, kept = x.memory](const Memory&) {
-            Memory dx = tape.floats(n_x);
-            const Memory dw = tape.floats(n_weights);
-            arrive(waiting, dw);
-            return Gradients{dx};
-          });
+      return tape_.made(n_out, y, {x}, [&tape, n_x, n_weights, kept = x.memory](const Memory&) {
+        Memory dx = tape.floats(n_x);
+        const Memory dw = tape.floats(n_weights);
+        return Gradients{dx};
+      });
     }
     case Products::cpu_bfloat16: {
       const Memory x_half = tape.bytes(kHalf * n_x);
       Memory y;
       {
-        const Memory w_half = tape.bytes(kHalf * n_weights);
+        const Memory w_half = tape.bytes(m.is_operand ? 0 : kHalf * n_weights);
         const Memory y_half = tape.bytes(kHalf * n_out);
         y = tape.floats(n_out);
       }
-      return tape_.made(
-          n_out, y, {x},
-          [this, &tape, waiting = m.waiting, n_x, n_weights, n_out, kept = x_half](const Memory&) {
-            const Memory dy_half = tape.bytes(kHalf * n_out);
-            Memory dx;
-            {
-              const Memory w_half = tape.bytes(kHalf * n_weights);
-              const Memory dx_half = tape.bytes(kHalf * n_x);
-              dx = tape.floats(n_x);
-            }
-            const Memory dw_half = tape.bytes(kHalf * n_weights);
-            const Memory dw = tape.floats(n_weights);
-            arrive(waiting, dw);
-            return Gradients{dx};
-          });
+      return tape_.made(n_out, y, {x},
+                        [&tape, m, n_x, n_weights, n_out, kept = x_half](const Memory&) {
+                          Memory dy_half = tape.bytes(kHalf * n_out);
+                          Memory dx;
+                          {
+                            const Memory w_half = tape.bytes(m.is_operand ? 0 : kHalf * n_weights);
+                            const Memory dx_half = tape.bytes(kHalf * n_x);
+                            dx = tape.floats(n_x);
+                          }
+                          const Memory dw_half = tape.bytes(kHalf * n_weights);
+                          if (m.is_operand) dy_half.reset();  // the rest is what ops::stand_in does
+                          const Memory dw = tape.floats(n_weights);
+                          return Gradients{dx};
+                        });
     }
     case Products::cpu_rounded: {
       const auto rounded = [&tape](std::int64_t n) {
         const Memory half = tape.bytes(kHalf * n);
         return tape.floats(n);
       };
-      const Memory w_rounded = rounded(n_weights);
+      const Memory w_rounded = m.is_operand ? tape.floats(n_weights) : rounded(n_weights);
       const Memory x_rounded = rounded(n_x);
       Memory y;
       {
         const Memory product = tape.floats(n_out);
         y = rounded(n_out);
       }
-      return tape_.made(n_out, y, {x},
-                        [this, &tape, waiting = m.waiting, rounded, n_x, n_weights, n_out,
-                         x_rounded, w_rounded](const Memory&) {
-                          const Memory dy = rounded(n_out);
-                          Memory dx = tape.floats(n_x);
-                          Memory dw = tape.floats(n_weights);
-                          dx = rounded(n_x);
-                          dw = rounded(n_weights);
-                          arrive(waiting, dw);
-                          return Gradients{dx};
-                        });
+      return tape_.made(
+          n_out, y, {x},
+          [&tape, rounded, n_x, n_weights, n_out, x_rounded, w_rounded](const Memory&) {
+            const Memory dy = rounded(n_out);
+            Memory dx = tape.floats(n_x);
+            Memory dw = tape.floats(n_weights);
+            dx = rounded(n_x);
+            dw = rounded(n_weights);
+            return Gradients{dx};
+          });
     }
     case Products::device_half: {
       const Memory x_half = tape.bytes(kHalf * n_x);
-      const Memory w_half = tape.bytes(kHalf * n_weights);
+      const Memory w_half = tape.bytes(m.is_operand ? 0 : kHalf * n_weights);
       Memory y;
       {
         Memory y_half = tape.bytes(kHalf * n_out);
         if (m.biased) y_half = tape.bytes(kHalf * n_out);
         y = tape.floats(n_out);
       }
-      return tape_.made(
-          n_out, y, {x},
-          [this, &tape, waiting = m.waiting, n_x, n_weights, n_out, x_half, w_half](const Memory&) {
-            const Memory dy_half = tape.bytes(kHalf * n_out);
-            const Memory dx_half = tape.bytes(kHalf * n_x);
-            const Memory dw_half = tape.bytes(kHalf * n_weights);
-            Memory dx = tape.floats(n_x);
-            const Memory dw = tape.floats(n_weights);
-            arrive(waiting, dw);
-            return Gradients{dx};
-          });
+      return tape_.made(n_out, y, {x},
+                        [&tape, n_x, n_weights, n_out, x_half, w_half](const Memory&) {
+                          const Memory dy_half = tape.bytes(kHalf * n_out);
+                          const Memory dx_half = tape.bytes(kHalf * n_x);
+                          const Memory dw_half = tape.bytes(kHalf * n_weights);
+                          Memory dx = tape.floats(n_x);
+                          const Memory dw = tape.floats(n_weights);
+                          return Gradients{dx};
+                        });
     }
   }
   throw InternalError({"an unknown kind of products", "", ""});
@@ -218,15 +206,11 @@ Value Operators::dropout(const Value& x, double p) const {
   return p == 0 ? x : scale(x);  // what is dropped is drawn again
 }
 
-Value Operators::embedding(std::int64_t n_rows, std::int64_t width, std::int64_t n,
-                           const Waiting& waiting) const {
-  // The gradient of the rows that occur is added to what waits, where it stands
-  // (model/network.cpp).
+Value Operators::embedding(std::int64_t n_rows, std::int64_t width, std::int64_t n) const {
+  // The gradient of the rows that occur alone (model/network.cpp).
   const bool sparse = !on_device() && n_rows > n / width;
-  return tape_.made(n, tape_.floats(n), {}, [this, n_rows, width, sparse, waiting](const Memory&) {
-    if (sparse) return Gradients();
-    const Memory table = tape_.floats(n_rows * width);
-    arrive(waiting, table);
+  return tape_.made(n, tape_.floats(n), {}, [this, n_rows, width, sparse](const Memory&) {
+    const Memory table = tape_.floats(sparse ? 0 : n_rows * width);
     return Gradients();
   });
 }
@@ -327,10 +311,7 @@ Value Operators::loss(const Value& x, const Matrix& head) const {
     const Memory part = tape_.floats(graph ? piece * head.n_in : 0);
   }
   return tape_.made(1, tape_.bytes(kDouble), {x},
-                    [this, dx, dw, waiting = head.waiting](const Memory&) {
-                      arrive(waiting, dw);
-                      return Gradients{dx};
-                    });
+                    [dx, dw](const Memory&) { return Gradients{dx}; });
 }
 
 }  // namespace pg::shard

@@ -13,7 +13,7 @@ enum class Products {
   float32,       ///< keep the input
   cpu_bfloat16,  ///< keep the input in half its size
   cpu_rounded,   ///< keep input and weights, rounded, as float32
-  device_half,   ///< keep input and weights in half their size, by the library's own product
+  device_half,   ///< keep the input in half its size, by the library's own product
 };
 
 /// The memory of ops' operators (src/ops), one for one: what each allocates, what its autograd
@@ -22,13 +22,11 @@ class Operators {
  public:
   Operators(Tape& tape, Products products) : tape_(tape), products_(products) {}
 
-  /// Gradients of a parameter with several uses: autograd keeps their sum until the last has come.
-  using Waiting = std::shared_ptr<Memory>;
   struct Matrix {
     std::int64_t n_out;
     std::int64_t n_in;
     bool biased = false;
-    Waiting waiting = nullptr;  ///< null: used once
+    bool is_operand = false;  ///< comes rounded (model::Parameters::operand)
   };
   Value linear(const Value& x, const Matrix& matrix) const;
   Value norm(const Value& x, std::int64_t width, bool is_layer) const;
@@ -50,8 +48,7 @@ class Operators {
   Value dropout(const Value& x, double p) const;
 
   /// Rows of a table (n_rows, width) at n / width places.
-  Value embedding(std::int64_t n_rows, std::int64_t width, std::int64_t n,
-                  const Waiting& waiting = nullptr) const;
+  Value embedding(std::int64_t n_rows, std::int64_t width, std::int64_t n) const;
   /// Adds a table (n_rows, width) whose first t rows every sequence gets.
   Value add_positions(const Value& x, std::int64_t n_rows, std::int64_t t,
                       std::int64_t width) const;
@@ -71,8 +68,6 @@ class Operators {
  private:
   [[nodiscard]] Value cross_entropy(const Value& logits, std::int64_t n_rows) const;
   [[nodiscard]] bool on_device() const { return products_ == Products::device_half; }
-
-  void arrive(const Waiting& waiting, const Memory& gradient) const;
 
   Tape& tape_;
   Products products_;

@@ -37,7 +37,6 @@ class Pass {
     }
     const Value loss = loss_sum();
     tape_.run_backward(loss, tape_.bytes(8));
-    of_embedding_->reset();
   }
 
  private:
@@ -55,7 +54,7 @@ class Pass {
 
   Value linear(const std::string& name, const Value& x) const {
     const auto& sizes = shape(name);
-    return ops_.linear(x, {sizes[0], sizes[1], has(name + "_bias")});
+    return ops_.linear(x, {sizes[0], sizes[1], has(name + "_bias"), /*is_operand=*/true});
   }
   Value norm(const std::string& name, const Value& x) const {
     return ops_.norm(x, shape(name)[0], has(name + "_bias"));
@@ -64,7 +63,7 @@ class Pass {
   Value embedded(const Chunk& chunk) const {
     const auto& table = shape("embedding");
     const std::int64_t d = table[1];
-    Value x = ops_.embedding(table[0], d, chunk.rows() * d, of_embedding_);
+    Value x = ops_.embedding(table[0], d, chunk.rows() * d);
     if (blueprint_.embedding_scale != 1) x = ops_.scale(x);
     if (has("positions")) x = ops_.add_positions(x, shape("positions")[0], chunk.t, d);
     if (m_.positions == "sinusoidal") x = ops_.add_constant(x);
@@ -257,8 +256,7 @@ class Pass {
     const auto& head = shape(has("head") ? "head" : "embedding");
     const Use before = tape_.use();
     tape_.set_use(Use::logits);
-    Value loss =
-        ops_.loss(x, {head[0], head[1], has("head_bias"), has("head") ? nullptr : of_embedding_});
+    Value loss = ops_.loss(x, {head[0], head[1], has("head_bias")});
     tape_.set_use(before);
     return loss;
   }
@@ -269,7 +267,6 @@ class Pass {
   Tape tape_;
   Operators ops_;
   std::map<std::string, std::vector<std::int64_t>> shapes_;
-  Operators::Waiting of_embedding_ = std::make_shared<Memory>();
 };
 
 }  // namespace

@@ -1,10 +1,11 @@
 #include "shard/sharded_parameters.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <span>
 #include <utility>
 
-#include "base/error.hpp"
+#include "ops/ops.hpp"
 
 namespace pg::shard {
 namespace {
@@ -16,8 +17,10 @@ std::span<float> span_of(const at::Tensor& flat) {
 }  // namespace
 
 struct ShardedParameters::Unit {
-  UnitLayout layout;
-  std::int64_t first;  ///< where this rank's shard begins in values()
+  std::vector<std::size_t> members;
+  UnitLayout layout;    ///< of gradients
+  UnitLayout gathered;  ///< of values
+  std::int64_t first;   ///< where this rank's shard begins in values()
   std::int64_t count;
   HollowTensor values;
   HollowTensor gradients;
@@ -31,8 +34,9 @@ struct ShardedParameters::Unit {
 ShardedParameters::ShardedParameters(std::vector<model::ParameterSpec> specs,
                                      const std::vector<std::vector<std::size_t>>& units,
                                      std::uint64_t seed, const Group& group,
-                                     const config::ShardSettings& settings, at::Device device)
-    : Parameters(std::move(specs)),
+                                     const config::ShardSettings& settings, at::Device device,
+                                     at::ScalarType operand_type)
+    : Parameters(std::move(specs), operand_type),
       group_(group),
       part_(static_cast<std::size_t>(comm::owner_of_part(group.rank, group.degree))),
       settings_(settings),
@@ -40,27 +44,38 @@ ShardedParameters::ShardedParameters(std::vector<model::ParameterSpec> specs,
   const at::TensorOptions options = at::TensorOptions(at::kFloat).device(device);
   slices_.resize(specs_.size());
   leaves_.resize(specs_.size());
+  rounded_.resize(specs_.size());
+  const auto operands = operand_type == at::kFloat ? UnitLayout::Operands::full_precision
+                                                   : UnitLayout::Operands::half_precision;
   std::int64_t offset = 0;
   for (const std::vector<std::size_t>& members : units) {
     UnitLayout layout(specs_, members, group.degree);
-    const std::int64_t n = layout.n_elements();
+    UnitLayout gathered(specs_, members, group.degree, operands);
     const std::int64_t first = offset;
-    HollowTensor values(n, device);
-    HollowTensor gradients(n, device);
+    HollowTensor values(gathered.n_words(), device);
+    HollowTensor gradients(layout.n_words(), device);
     for (std::size_t m = 0; m < members.size(); ++m) {
       const std::size_t i = members[m];
-      const auto view = [&](const at::Tensor& flat) {
-        return flat.narrow(0, layout.offsets()[m], specs_[i].n_elements()).view(specs_[i].shape);
+      const auto view = [&](const at::Tensor& words, const UnitLayout& where) {
+        const auto [is_half, full] = where.places()[m];
+        return elements(words, is_half, full, specs_[i].n_elements()).view(specs_[i].shape);
       };
-      leaves_[i] = view(values.flat()).detach();
+      const at::Tensor whole = view(values.flat(), gathered);
+      if (is_rounded(i)) {
+        rounded_[i] = whole;
+        leaves_[i] =
+            at::full({1}, std::numeric_limits<float>::quiet_NaN(), options).expand(specs_[i].shape);
+      } else {
+        leaves_[i] = whole.detach();
+      }
       leaves_[i].set_requires_grad(true);
-      leaves_[i].mutable_grad() = view(gradients.flat());  // autograd adds in place
+      leaves_[i].mutable_grad() = view(gradients.flat(), layout);  // autograd adds in place
       const Rows rows = rows_of(specs_[i], group.rank, group.degree);
       slices_[i] = {rows.begin, rows.count, offset};
       offset += rows.count;
     }
-    units_.push_back(
-        {std::move(layout), first, offset - first, std::move(values), std::move(gradients)});
+    units_.push_back({members, std::move(layout), std::move(gathered), first, offset - first,
+                      std::move(values), std::move(gradients)});
   }
   make_values(seed, options);
   gradient_ = at::empty_like(values_);
@@ -68,12 +83,21 @@ ShardedParameters::ShardedParameters(std::vector<model::ParameterSpec> specs,
 
 ShardedParameters::~ShardedParameters() = default;
 
+at::Tensor ShardedParameters::elements(const at::Tensor& words, bool is_half, std::int64_t begin,
+                                       std::int64_t count) const {
+  return (is_half ? words.view(operand_type_) : words).narrow(0, begin, count);
+}
+
 void ShardedParameters::start_gather(Unit& unit) {
   if (unit.values.is_there() || unit.gathering) return;
-  unit.gather_wire = pool_.take(unit.layout.n_elements());
-  const auto mine = static_cast<std::int64_t>(unit.layout.bounds()[part_]);
-  unit.gather_wire.narrow(0, mine, unit.count).copy_(values_.narrow(0, unit.first, unit.count));
-  unit.gathering = group_.exchange.all_gather(span_of(unit.gather_wire), unit.layout.bounds());
+  unit.gather_wire = pool_.take(unit.gathered.n_words());
+  for (const UnitLayout::Piece& piece : unit.gathered.pieces()) {
+    if (piece.owner != group_.rank) continue;
+    const model::Slice& mine = slices_[unit.members[piece.parameter]];
+    ops::round_into(values_.narrow(0, mine.offset, mine.count),
+                    elements(unit.gather_wire, piece.is_half, piece.wire, piece.count));
+  }
+  unit.gathering = group_.exchange.all_gather(span_of(unit.gather_wire), unit.gathered.bounds());
 }
 
 void ShardedParameters::gather(Unit& unit) {
@@ -81,9 +105,9 @@ void ShardedParameters::gather(Unit& unit) {
   start_gather(unit);
   std::exchange(unit.gathering, nullptr)->wait();
   unit.values.fill_from(pool_);
-  for (const UnitLayout::Piece& piece : unit.layout.pieces()) {
-    unit.values.writable(piece.full, piece.count)
-        .copy_(unit.gather_wire.narrow(0, piece.wire, piece.count));
+  for (const UnitLayout::Piece& piece : unit.gathered.pieces()) {
+    elements(unit.values.writable(), piece.is_half, piece.full, piece.count)
+        .copy_(elements(unit.gather_wire, piece.is_half, piece.wire, piece.count));
   }
   pool_.give_back(std::exchange(unit.gather_wire, at::Tensor()));
 }
@@ -99,14 +123,14 @@ void ShardedParameters::release(Unit& unit) {
 void ShardedParameters::make_gradients(Unit& unit) {
   if (unit.gradients.is_there()) return;
   unit.gradients.fill_from(pool_);
-  unit.gradients.writable(0, unit.layout.n_elements()).zero_();
+  unit.gradients.writable().zero_();
 }
 
 void ShardedParameters::start_reduction(Unit& unit) {
-  unit.reduce_wire = pool_.take(unit.layout.n_elements());
+  unit.reduce_wire = pool_.take(unit.layout.n_words());
   for (const UnitLayout::Piece& piece : unit.layout.pieces()) {
     unit.reduce_wire.narrow(0, piece.wire, piece.count)
-        .copy_(unit.gradients.writable(piece.full, piece.count));
+        .copy_(unit.gradients.writable().narrow(0, piece.full, piece.count));
   }
   unit.gradients.return_to(pool_);
   unit.reducing = group_.exchange.reduce_scatter(span_of(unit.reduce_wire), unit.layout.bounds(),
@@ -179,7 +203,7 @@ void ShardedParameters::values_changed() {
 
 at::Tensor ShardedParameters::whole(std::size_t i, const at::Tensor& flat) const {
   const UnitLayout layout(specs_, {i}, group_.degree);
-  const at::Tensor wire = at::empty({layout.n_elements()}, flat.options());
+  const at::Tensor wire = at::empty({layout.n_words()}, flat.options());
   const model::Slice& slice = slices_[i];
   wire.narrow(0, static_cast<std::int64_t>(layout.bounds()[part_]), slice.count)
       .copy_(flat.narrow(0, slice.offset, slice.count));

@@ -35,11 +35,14 @@ class ShardedParameters final : public model::Parameters, public model::UnitObse
     int degree = 1;
     comm::Exchange::Order order = comm::Exchange::Order::tree;
   };
-  /// `units`: Network::units(). The exchange must outlive this.
+  /// `units`: Network::units(). The exchange must outlive this. With an `operand_type` of half
+  /// precision operands are rounded before they are gathered, half the memory and half the bytes:
+  /// the values that the products would round them to. Their leaves then hold NaN and take
+  /// gradients alone.
   ShardedParameters(std::vector<model::ParameterSpec> specs,
                     const std::vector<std::vector<std::size_t>>& units, std::uint64_t seed,
                     const Group& group, const config::ShardSettings& settings,
-                    at::Device device = at::kCPU);
+                    at::Device device = at::kCPU, at::ScalarType operand_type = at::kFloat);
   ~ShardedParameters() override;
 
   /// Before a training pass, of which the first `n_present` ranks' gradients count.
@@ -57,6 +60,9 @@ class ShardedParameters final : public model::Parameters, public model::UnitObse
 
  private:
   struct Unit;
+  /// The elements of a piece in a buffer of words.
+  [[nodiscard]] at::Tensor elements(const at::Tensor& words, bool is_half, std::int64_t begin,
+                                    std::int64_t count) const;
   void start_gather(Unit& unit);
   void gather(Unit& unit);
   void release(Unit& unit);
@@ -66,7 +72,7 @@ class ShardedParameters final : public model::Parameters, public model::UnitObse
   void finish_units_after(std::size_t unit);
 
   Group group_;
-  std::size_t part_;  ///< of this rank in every wire buffer
+  std::size_t part_;  ///< of this rank in every buffer of gradients on the wire
   config::ShardSettings settings_;
   MemoryPool pool_;
   std::vector<Unit> units_;

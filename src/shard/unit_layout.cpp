@@ -17,23 +17,34 @@ Rows rows_of(const model::ParameterSpec& spec, int rank, int degree) {
 }
 
 UnitLayout::UnitLayout(const std::vector<model::ParameterSpec>& specs,
-                       const std::vector<std::size_t>& parameters, int degree) {
+                       const std::vector<std::size_t>& parameters, int degree, Operands operands)
+    : places_(parameters.size()) {
   std::int64_t full = 0;
-  for (const std::size_t i : parameters) {
-    offsets_.push_back(full);
-    full += specs[i].n_elements();
+  for (const bool is_half : {false, true}) {
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      const model::ParameterSpec& spec = specs[parameters[i]];
+      if ((spec.is_operand && operands == Operands::half_precision) != is_half) continue;
+      places_[i] = {is_half, full};
+      full += spec.n_elements();
+    }
+    if (!is_half) full *= 2;
   }
-  std::int64_t wire = 0;
+  std::int64_t words = 0;
   bounds_ = {0};
   for (int part = 0; part < degree; ++part) {
     const int owner = comm::owner_of_part(part, degree);
-    for (std::size_t i = 0; i < parameters.size(); ++i) {
-      const Rows rows = rows_of(specs[parameters[i]], owner, degree);
-      if (rows.count == 0) continue;
-      pieces_.push_back({offsets_[i] + rows.begin, wire, rows.count});
-      wire += rows.count;
+    std::int64_t wire = words;
+    for (const bool is_half : {false, true}) {
+      for (std::size_t i = 0; i < parameters.size(); ++i) {
+        const Rows rows = rows_of(specs[parameters[i]], owner, degree);
+        if (places_[i].is_half != is_half || rows.count == 0) continue;
+        pieces_.push_back({i, owner, is_half, places_[i].full + rows.begin, wire, rows.count});
+        wire += rows.count;
+      }
+      if (!is_half) wire *= 2;
     }
-    bounds_.push_back(static_cast<std::size_t>(wire));
+    words = (wire + 1) / 2;
+    bounds_.push_back(static_cast<std::size_t>(words));
   }
 }
 

@@ -8,23 +8,29 @@
 
 namespace pg::shard {
 
-UnitMemory::UnitMemory(std::vector<std::int64_t> units, const config::ShardSettings& settings)
-    : units_(std::move(units)), settings_(settings), states_(units_.size()) {
+UnitMemory::UnitMemory(std::vector<UnitSize> units, bool half,
+                       const config::ShardSettings& settings)
+    : units_(std::move(units)), half_(half), settings_(settings), states_(units_.size()) {
   for (std::size_t unit = 0; unit < units_.size(); ++unit) forward(unit);
   for (std::size_t unit = units_.size(); unit-- > 1;) backward(unit);
   finish_units_after(0);
-  take(0, Use::wire);
+  take(0, Use::gradients_on_wire);
   give_back(0, Use::gradients);
 }
 
-std::int64_t UnitMemory::elements(Use use) const {
+std::int64_t UnitMemory::length(std::size_t unit, Use use) const {
+  const bool values = use == Use::values || use == Use::values_on_wire;
+  return units_[unit].words(values && half_);
+}
+
+std::int64_t UnitMemory::words(Use use) const {
   const auto found = fullest_.find(use);
   return found == fullest_.end() ? 0 : found->second;
 }
 
 /// MemoryPool::take: what is free has another length and goes first, or serves again.
 void UnitMemory::take(std::size_t unit, Use use) {
-  const std::int64_t n = units_[unit];
+  const std::int64_t n = length(unit, use);
   in_use_[use] += n;
   std::int64_t& fitting = free_[n];
   if (fitting > 0) {
@@ -33,22 +39,22 @@ void UnitMemory::take(std::size_t unit, Use use) {
   }
   free_.clear();
   std::int64_t total = 0;
-  for (const auto& [each, elements] : in_use_) total += elements;
+  for (const auto& [each, words] : in_use_) total += words;
   if (total <= most_) return;
   most_ = total;
   fullest_ = in_use_;
 }
 
 void UnitMemory::give_back(std::size_t unit, Use use) {
-  in_use_[use] -= units_[unit];
-  ++free_[units_[unit]];
+  in_use_[use] -= length(unit, use);
+  ++free_[length(unit, use)];
 }
 
 void UnitMemory::start_gather(std::size_t unit) {
   State& state = states_[unit];
   if (state.values || state.gathering) return;
   state.gathering = true;
-  take(unit, Use::wire);
+  take(unit, Use::values_on_wire);
 }
 
 void UnitMemory::gather(std::size_t unit) {
@@ -56,7 +62,7 @@ void UnitMemory::gather(std::size_t unit) {
   if (state.values) return;
   start_gather(unit);
   take(unit, Use::values);
-  give_back(unit, Use::wire);
+  give_back(unit, Use::values_on_wire);
   state.gathering = false;
   state.values = true;
 }
@@ -75,7 +81,7 @@ void UnitMemory::forward(std::size_t unit) {
 }
 
 void UnitMemory::finish_reduction(std::size_t unit) {
-  if (std::exchange(states_[unit].reducing, false)) give_back(unit, Use::wire);
+  if (std::exchange(states_[unit].reducing, false)) give_back(unit, Use::gradients_on_wire);
 }
 
 void UnitMemory::finish_units_after(std::size_t unit) {
@@ -86,7 +92,7 @@ void UnitMemory::finish_units_after(std::size_t unit) {
       finish_reduction(older);
     }
     if (settings_.reshard_after_forward) release(u);
-    take(u, Use::wire);
+    take(u, Use::gradients_on_wire);
     states_[u].reducing = true;
     states_[u].gradients = false;
     give_back(u, Use::gradients);
@@ -107,7 +113,7 @@ void UnitMemory::backward(std::size_t unit) {
   }
 }
 
-std::int64_t received_elements(const std::vector<std::int64_t>& units, std::int64_t in_flight) {
+std::int64_t received_elements(const std::vector<UnitSize>& units, std::int64_t in_flight) {
   std::vector<std::int64_t> free;
   std::deque<std::int64_t> in_use;
   std::int64_t sum = 0;
@@ -116,7 +122,7 @@ std::int64_t received_elements(const std::vector<std::int64_t>& units, std::int6
       free.push_back(in_use.front());
       in_use.pop_front();
     }
-    const std::int64_t half = (units[unit] + 1) / 2;
+    const std::int64_t half = (units[unit].elements + 1) / 2;
     const auto fits =
         std::find_if(free.begin(), free.end(), [&](std::int64_t n) { return n >= half; });
     if (fits != free.end()) {

@@ -8,20 +8,33 @@
 
 namespace pg::shard {
 
+/// Elements of a unit.
+struct UnitSize {
+  std::int64_t elements = 0;
+  std::int64_t operands = 0;  ///< of these
+
+  /// Words of four bytes of its values where operands stand in half precision, or not: what parts
+  /// are padded with is not counted.
+  [[nodiscard]] std::int64_t words(bool half) const {
+    return half ? elements - operands + (operands + 1) / 2 : elements;
+  }
+};
+
 /// The memory of ShardedParameters beside the shards: the buffers of its pool at their fullest
-/// moment in a pass, in elements.
+/// moment in a pass, in words of four bytes.
 class UnitMemory {
  public:
-  /// What a buffer holds.
-  enum class Use { values, gradients, wire };
+  /// What a buffer holds: values and gradients, gathered, and either on the wire.
+  enum class Use { values, gradients, values_on_wire, gradients_on_wire };
 
-  /// `units`: elements of each unit in the order of the forward pass.
-  UnitMemory(std::vector<std::int64_t> units, const config::ShardSettings& settings);
+  /// `units`: in the order of the forward pass. `half`: operands are gathered in half precision.
+  UnitMemory(std::vector<UnitSize> units, bool half, const config::ShardSettings& settings);
 
   /// Of the buffers that hold this at that moment.
-  [[nodiscard]] std::int64_t elements(Use use) const;
+  [[nodiscard]] std::int64_t words(Use use) const;
 
  private:
+  [[nodiscard]] std::int64_t length(std::size_t unit, Use use) const;
   void take(std::size_t unit, Use use);
   void give_back(std::size_t unit, Use use);
   void start_gather(std::size_t unit);
@@ -32,12 +45,13 @@ class UnitMemory {
   void forward(std::size_t unit);
   void backward(std::size_t unit);
 
-  std::vector<std::int64_t> units_;
+  std::vector<UnitSize> units_;
+  bool half_;
   config::ShardSettings settings_;
   std::map<Use, std::int64_t> in_use_;
   std::map<Use, std::int64_t> fullest_;
   std::int64_t most_ = 0;
-  std::map<std::int64_t, std::int64_t> free_;  ///< buffers by their elements
+  std::map<std::int64_t, std::int64_t> free_;  ///< buffers by their length
   struct State {
     bool values = false;
     bool gathering = false;
@@ -49,6 +63,6 @@ class UnitMemory {
 
 /// Elements of the buffers that tree-ordered sums of these units receive into: half a unit each,
 /// `in_flight` of them at once, and one that is free serves again where it is long enough.
-std::int64_t received_elements(const std::vector<std::int64_t>& units, std::int64_t in_flight);
+std::int64_t received_elements(const std::vector<UnitSize>& units, std::int64_t in_flight);
 
 }  // namespace pg::shard

@@ -295,12 +295,13 @@ Proof prove(const config::Study& study, std::int64_t steps, const std::filesyste
   train::keep_large_blocks();
   const data::Corpus corpus = load_corpus(study.base.data);
   require_same_on_all_ranks(ranks.world, study, describe_build(), corpus);
+  Prover prover(study, corpus, steps, scratch, ranks);  // first: it may have nothing to prove
   if (ranks.world.rank() == 0) {
     std::filesystem::remove_all(scratch);
     make_writable_folder(scratch);
   }
   ranks.world.wait_for_all([&] { ranks.recorder.progress(); });
-  const Proof proof = Prover(study, corpus, steps, scratch, ranks).run();
+  const Proof proof = prover.run();
   if (ranks.world.rank() == 0) std::filesystem::remove_all(scratch);
   return proof;
 }

@@ -9,14 +9,11 @@
 #include "train/validation.hpp"
 
 namespace pg::train {
-namespace {
 
-ops::Precision precision_of(const std::string& word) {
-  if (word == "bfloat16") return ops::Precision::bfloat16;
-  return word == "float16" ? ops::Precision::float16 : ops::Precision::float32;
+ops::Precision precision_of(const config::Settings& s) {
+  if (s.train.precision == "bfloat16") return ops::Precision::bfloat16;
+  return s.train.precision == "float16" ? ops::Precision::float16 : ops::Precision::float32;
 }
-
-}  // namespace
 
 data::Objective objective_of(const config::Settings& s) {
   const config::DataSettings& d = s.data;
@@ -78,8 +75,12 @@ shard::Job job_of(const config::Settings& s, std::int64_t corpus_vocabulary,
                objective.n_targets(),
                objective.n_encoder()};
   for (const std::vector<std::size_t>& members : network.units()) {
-    std::int64_t& elements = job.units.emplace_back(0);
-    for (const std::size_t i : members) elements += job.shape.specs[i].n_elements();
+    shard::UnitSize& unit = job.units.emplace_back();
+    for (const std::size_t i : members) {
+      const model::ParameterSpec& spec = job.shape.specs[i];
+      unit.elements += spec.n_elements();
+      if (spec.is_operand) unit.operands += spec.n_elements();
+    }
   }
   job.precision = s.train.precision;
   job.in_tree_order = s.train.reproducible == "strict";
@@ -111,7 +112,7 @@ model::PassOptions options_at(const config::Settings& s, const model::AlphaPolic
                               std::int64_t step) {
   model::PassOptions options;
   options.alphas = policy.at(step);
-  options.precision = precision_of(s.train.precision);
+  options.precision = precision_of(s);
   return options;
 }
 

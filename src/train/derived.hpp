@@ -12,6 +12,9 @@
 
 namespace pg::train {
 
+/// What train.precision names.
+ops::Precision precision_of(const config::Settings& settings);
+
 /// What the trial's model is to predict.
 data::Objective objective_of(const config::Settings& settings);
 

@@ -11,6 +11,7 @@
 #include "config/settings.hpp"
 #include "model/network.hpp"
 #include "model/parameters.hpp"
+#include "ops/ops.hpp"
 #include "shard/sharded_parameters.hpp"
 #include "train/batch_gradient.hpp"
 
@@ -31,10 +32,10 @@ int degree_of(const config::ShardSettings& shard, int team_size);
 /// The parameters of a model on a team of ranks, and what sums their gradients.
 class PlacedModel {
  public:
-  /// Collective over the team, which must outlive this.
+  /// For passes of this precision. Collective over the team, which must outlive this.
   PlacedModel(const comm::Communicator& team, const Placement& placement,
-              const model::Network& network, std::uint64_t seed, std::int64_t n_chunks,
-              comm::Exchange::Order order);
+              const model::Network& network, ops::Precision precision, std::uint64_t seed,
+              std::int64_t n_chunks, comm::Exchange::Order order);
 
   [[nodiscard]] model::Parameters& parameters() { return *parameters_; }
   [[nodiscard]] const model::Parameters& parameters() const { return *parameters_; }

@@ -29,7 +29,9 @@ prove odd 3 configs/studies/batch_scaling.yaml "${small[@]}" --set 'axes.train.b
 prove alone 1 configs/studies/batch_scaling.yaml "${small[@]}" --steps 20
 
 # Nothing to prove.
-expect 64 "at least four" "$pgmpi" --prove configs/studies/batch_scaling.yaml "${small[@]}" --set train.chunk=16
+expect 64 "at least four" "$pgmpi" --prove configs/studies/batch_scaling.yaml "${small[@]}" --set train.chunk=16 \
+  --run-dir "$work/nothing"
+[ ! -e "$work/nothing" ] || fail "a proof of nothing made a folder"
 
 # The plan of the default grid for 32 ranks keeps them busy; nothing is assumed that can be measured.
 expect 0 '"origin": "measured"' "${on[@]}" 2 "$pgmpi" --plan --ranks 32 --format json

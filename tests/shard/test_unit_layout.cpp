@@ -39,7 +39,7 @@ BOOST_AUTO_TEST_CASE(every_element_has_one_place_in_both_buffers) {
   const std::vector<std::size_t> members = {0, 2, 3, 4, 5};
   for (int degree = 1; degree <= 32; degree *= 2) {
     const UnitLayout layout(kSpecs, members, degree);
-    BOOST_TEST(layout.n_elements() == 120 + 17 + 1 + 1 + 24);
+    BOOST_TEST(layout.n_words() == 120 + 17 + 1 + 1 + 24);
     BOOST_TEST(layout.bounds().size() == static_cast<std::size_t>(degree) + 1);
     std::set<std::int64_t> full;
     std::set<std::int64_t> wire;
@@ -49,9 +49,9 @@ BOOST_AUTO_TEST_CASE(every_element_has_one_place_in_both_buffers) {
         wire.insert(piece.wire + i);
       }
     }
-    BOOST_TEST(full.size() == static_cast<std::size_t>(layout.n_elements()));
+    BOOST_TEST(full.size() == static_cast<std::size_t>(layout.n_words()));
     BOOST_TEST(wire.size() == full.size());
-    BOOST_TEST(*wire.rbegin() == layout.n_elements() - 1);
+    BOOST_TEST(*wire.rbegin() == layout.n_words() - 1);
     // A part is what its owner keeps of every member.
     for (int part = 0; part < degree; ++part) {
       std::int64_t kept = 0;
@@ -61,5 +61,41 @@ BOOST_AUTO_TEST_CASE(every_element_has_one_place_in_both_buffers) {
       const auto k = static_cast<std::size_t>(part);
       BOOST_TEST(layout.bounds()[k + 1] - layout.bounds()[k] == static_cast<std::size_t>(kept));
     }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(operands_take_half_the_room) {
+  auto specs = kSpecs;
+  specs[1].is_operand = true;  // 3 x 7: an odd number in every part
+  specs[5].is_operand = true;
+  const std::vector<std::size_t> members = {1, 2, 5, 4};
+  for (int degree = 1; degree <= 32; degree *= 2) {
+    const UnitLayout layout(specs, members, degree, UnitLayout::Operands::half_precision);
+    // In halves of words: what any element touches, and to whom it belongs there.
+    std::set<std::int64_t> full;
+    std::set<std::int64_t> wire;
+    std::vector<std::int64_t> counts(members.size());
+    for (const auto& piece : layout.pieces()) {
+      BOOST_TEST(piece.is_half == specs[members[piece.parameter]].is_operand);
+      counts[piece.parameter] += piece.count;
+      const std::int64_t size = piece.is_half ? 1 : 2;
+      const auto part = static_cast<std::size_t>(pg::comm::owner_of_part(piece.owner, degree));
+      for (std::int64_t i = 0; i < size * piece.count; ++i) {
+        full.insert(size * piece.full + i);
+        const std::int64_t at = size * piece.wire + i;
+        wire.insert(at);
+        BOOST_REQUIRE(at >= 2 * static_cast<std::int64_t>(layout.bounds()[part]));
+        BOOST_REQUIRE(at < 2 * static_cast<std::int64_t>(layout.bounds()[part + 1]));
+      }
+    }
+    const std::int64_t halves = 2 * (17 + 1) + 21 + 24;
+    BOOST_TEST(full.size() == static_cast<std::size_t>(halves));
+    BOOST_TEST(wire.size() == full.size());
+    BOOST_TEST(*full.rbegin() == halves - 1);
+    BOOST_TEST(counts == (std::vector<std::int64_t>{21, 17, 24, 1}),
+               boost::test_tools::per_element());
+    // At most half a word is lost in a part.
+    BOOST_TEST(2 * layout.n_words() >= halves);
+    BOOST_TEST(2 * layout.n_words() <= halves + degree);
   }
 }

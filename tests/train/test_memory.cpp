@@ -149,6 +149,21 @@ BOOST_AUTO_TEST_CASE(resnet_bk) {
                       {"train.chunk", "16"}});
 }
 
+BOOST_AUTO_TEST_CASE(bfloat16) {
+  check("bfloat16", {{"model.arch", "gpt"},
+                     {"model.n_layers", "3"},
+                     {"model.d_model", "512"},
+                     {"model.n_heads", "8"},
+                     {"model.d_ff", "2048"},
+                     {"model.activation", "gelu_tanh"},
+                     {"model.positions", "learned"},
+                     {"model.vocab_size", "5000"},
+                     {"data.sequence_length", "128"},
+                     {"train.precision", "bfloat16"},
+                     {"train.batch", "8"},
+                     {"train.chunk", "4"}});
+}
+
 BOOST_AUTO_TEST_CASE(gated_units_with_norms_and_tokens_alphas) {
   check("gates", {{"model.d_model", "256"},
                   {"model.d_ff", "1024"},

@@ -79,6 +79,8 @@ BOOST_AUTO_TEST_CASE(a_head_of_its_own_and_activation_checkpointing) {
   settings.model.activation = "silu";
   settings.model.activation_checkpointing = true;
   check("LLaMA", settings, {.degree = 0});
+  settings.train.precision = "bfloat16";
+  check("LLaMA in bfloat16", settings, {.degree = 0});
 }
 
 BOOST_AUTO_TEST_CASE(an_encoder_and_uneven_shards) {
