@@ -6,6 +6,7 @@
 
 #include "base/error.hpp"
 #include "ops/ops.hpp"
+#include "ops/plain_operators.hpp"
 
 namespace pg::model {
 namespace {
@@ -99,6 +100,7 @@ GateUnit::GateUnit(SpecList& specs, const std::string& name, const Blueprint& bl
 /// (1), or (b, t, 1) where it is the token's.
 at::Tensor GateUnit::alpha_tensor(const Pass& pass, const at::Tensor& h) const {
   if (source_ == Source::learned) return at::sigmoid(pass[*learned_]);
+  ops::count_plain("token_alpha");
   const at::Tensor p = at::softmax(h / temperature_, -1);
   if (source_ == Source::confidence) {
     return at::clamp(scale_ * (1 - std::get<0>(p.max(-1, true))), 0, 1);
@@ -127,13 +129,15 @@ at::Tensor GateUnit::operator()(const Pass& pass, const at::Tensor& x, const at:
   }
   at::Tensor g = ops::gate_function(h, spec_.gate);
   if (norm_) g = (*norm_)(pass, g);
-  const at::Tensor b = ops::gate_function(h, spec_.base);
+  const at::Tensor b =
+      spec_.base == GateFunction::one ? at::Tensor() : ops::gate_function(h, spec_.base);
   if (source_ == Source::number) {
-    return alpha == 0 ? value * b : value * (alpha * g + (1 - alpha) * b);
+    if (alpha == 0) return b.defined() ? value * b : value;
+    return ops::blend(value, g, b, at::full({1}, alpha, h.options()));
   }
   const at::Tensor a = alpha_tensor(pass, h);
   show(pass, a);
-  return value * (a * g + (1 - a) * b);
+  return ops::blend(value, g, b, a);
 }
 
 }  // namespace pg::model

@@ -196,6 +196,23 @@ void gate(const at::Tensor& x, const at::Tensor& h) {
   }
 }
 
+void blend(const at::Tensor& x, const at::Tensor& g, const at::Tensor& b, const at::Tensor& alpha) {
+  const char* op = "blend";
+  for (const at::Tensor* other : {&g, &b}) {
+    if (other == &b && !b.defined()) continue;
+    same_kind(op, x, *other);
+    if (x.sizes() != other->sizes())
+      refuse(op, describe(x) + " and " + describe(*other), "one shape");
+  }
+  same_kind(op, x, alpha);
+  auto rows = x.sizes().vec();
+  if (!rows.empty()) rows.back() = 1;
+  if (alpha.sizes() != at::IntArrayRef{1} && alpha.sizes() != at::IntArrayRef(rows)) {
+    refuse(op, describe(x) + " and alpha " + describe(alpha),
+           "x (..., d) and alpha (1) or (..., 1)");
+  }
+}
+
 void resolvent(const at::Tensor& v_bt, bool causal, ResolventGradient gradient) {
   const char* op = "resolvent";
   same_kind(op, v_bt, v_bt);

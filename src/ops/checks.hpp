@@ -20,6 +20,7 @@ void attention_probabilities(const at::Tensor& q_btd, const at::Tensor& k_bud,
                              const AttentionSpec& spec);
 void gate(const at::Tensor& h);
 void gate(const at::Tensor& x, const at::Tensor& h);
+void blend(const at::Tensor& x, const at::Tensor& g, const at::Tensor& b, const at::Tensor& alpha);
 void resolvent(const at::Tensor& v_bt, bool causal, ResolventGradient gradient);
 void cross_entropy_sum(const at::Tensor& logits_nv, const at::Tensor& targets_n);
 void linear_cross_entropy_sum(const at::Tensor& x_nd, const at::Tensor& w_vd,

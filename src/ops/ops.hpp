@@ -120,6 +120,12 @@ at::Tensor gate(const at::Tensor& h, const GateSpec& spec);
 /// Dauphin et al., 2017; Shazeer, "GLU variants improve transformer", 2020, at alpha = 1.
 at::Tensor gate(const at::Tensor& x, const at::Tensor& h, const GateSpec& spec);
 
+/// x [alpha g + (1 - alpha) b]: gate() where its functions have been computed, for a normed one or
+/// an alpha with a gradient. x, g and b of one shape (..., d), b undefined: 1. alpha (1), or (...,
+/// 1): one for each row.
+at::Tensor blend(const at::Tensor& x, const at::Tensor& g, const at::Tensor& b,
+                 const at::Tensor& alpha);
+
 /// f(h), elementwise.
 at::Tensor gate_function(const at::Tensor& h, GateFunction f);
 

@@ -244,6 +244,12 @@ at::Tensor gate(const at::Tensor& h, const GateSpec& spec) {
   return reference::gate(h, h, spec);
 }
 
+at::Tensor blend(const at::Tensor& x, const at::Tensor& g, const at::Tensor& b,
+                 const at::Tensor& alpha) {
+  const at::Tensor rest = 1 - alpha;
+  return x * (alpha * g + (b.defined() ? rest * b : rest));
+}
+
 at::Tensor gate(const at::Tensor& x, const at::Tensor& h, const GateSpec& spec) {
   const at::Tensor b = function(h, spec.base);
   if (spec.alpha == 0) return x * b;

@@ -28,6 +28,8 @@ at::Tensor attention_probabilities(const at::Tensor& q_btd, const at::Tensor& k_
 at::Tensor repeat_heads(const at::Tensor& x_bud, std::int64_t d, std::int64_t d_head);
 at::Tensor gate(const at::Tensor& h, const GateSpec& spec);
 at::Tensor gate(const at::Tensor& x, const at::Tensor& h, const GateSpec& spec);
+at::Tensor blend(const at::Tensor& x, const at::Tensor& g, const at::Tensor& b,
+                 const at::Tensor& alpha);
 at::Tensor resolvent(const at::Tensor& v_bt, bool causal, ResolventGradient gradient);
 at::Tensor cross_entropy_sum(const at::Tensor& logits_nv, const at::Tensor& targets_n,
                              double smoothing);

@@ -128,6 +128,7 @@ void write_trial(const std::filesystem::path& file, const TrialRecord& record) {
     visit_events(record, [&](const char* name, const auto& values) { out.dataset(name, values); });
     visit_measurements(s, [&](const char* name, double value) { out.attribute(name, value); });
     out.attribute("predicted_memory_mb", s.predicted_memory_mb);
+    out.attribute("plain_operators", s.plain_operators);
     visit_measured_series(record,
                           [&](const char* name, const auto& values) { out.dataset(name, values); });
     out.close();
@@ -174,6 +175,7 @@ TrialRecord read_trial(const std::filesystem::path& file) {
                           [&](const char* name, auto& values) { read_into(in, name, values); });
   }
   if (version >= 5) s.predicted_memory_mb = in.real("predicted_memory_mb");
+  if (version >= 6) s.plain_operators = in.text("plain_operators");
   const std::size_t steps = record.train_step.size();
   if (record.train_loss.size() != steps || record.grad_norm.size() != steps ||
       record.lr.size() != steps || record.val_loss.size() != record.val_step.size() ||

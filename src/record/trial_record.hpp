@@ -48,6 +48,9 @@ struct TrialSummary {
   double peak_memory_mb = 0;  ///< largest resident memory of a rank while it trained this
   double predicted_memory_mb = 0;       ///< what the ledger said that would be; 0: not on a CPU
   double inference_s = 0;               ///< of a forward pass over one sequence, the median
+  /// Operators of a chunk's forward pass for which there was no fast path, and how often:
+  /// "gate 8; linear 24".
+  std::string plain_operators;
   std::int64_t team_size = 1;           ///< ranks that trained it together
   std::string reproducible = "strict";  ///< fast: the numbers depend on team_size
   std::string parameter_hash;           ///< SHA-256 over the final parameters, in order
@@ -90,7 +93,7 @@ struct TrialRecord {
 inline constexpr std::size_t kGradientTails = 6;
 inline constexpr std::size_t kNoiseTails = 7;
 
-inline constexpr std::int64_t kTrialFormatVersion = 5;
+inline constexpr std::int64_t kTrialFormatVersion = 6;
 
 /// Writes metrics.h5 aside, re-reads it, renames it into place; then the trial counts. IoError.
 void write_trial(const std::filesystem::path& file, const TrialRecord& record);

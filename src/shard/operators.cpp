@@ -134,6 +134,28 @@ Value Operators::gate_function(const Value& h) const {
   return gate(ones, h);
 }
 
+Value Operators::blend(const Value& x, const Value& g, const Value& b, const Value& alpha) const {
+  const bool has_b = b.n > 0;
+  if (on_device()) {
+    const Value rest = scale(alpha);
+    return multiply(x, add(multiply(alpha, g), has_b ? multiply(rest, b) : rest));
+  }
+  std::vector<Value> inputs = {x, g};
+  if (has_b) inputs.push_back(b);
+  inputs.push_back(alpha);
+  std::vector<Memory> kept;
+  for (const Value& input : inputs) kept.push_back(input.memory);
+  const std::int64_t n = x.n;
+  return tape_.made(n, tape_.floats(n), inputs, [this, n, kept, n_alpha = alpha.n](const Memory&) {
+    Gradients gradients;
+    for (std::size_t i = 0; i + 1 < kept.size(); ++i) {
+      gradients.push_back(tape_.floats(n));
+    }
+    gradients.push_back(tape_.floats(n_alpha));
+    return gradients;
+  });
+}
+
 Value Operators::add(const Value& a, const Value& b) const {
   const std::int64_t n = std::max(a.n, b.n);
   return tape_.made(n, tape_.floats(n), {a, b}, [this, n_a = a.n, n_b = b.n](const Memory& dy) {

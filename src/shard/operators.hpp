@@ -33,6 +33,8 @@ class Operators {
   Value gate(const Value& h) const;
   Value gate(const Value& x, const Value& h) const;
   Value gate_function(const Value& h) const;  ///< ops::gate_function
+  /// ops::blend; `b` may be empty.
+  Value blend(const Value& x, const Value& g, const Value& b, const Value& alpha) const;
 
   // What ATen does.
   Value add(const Value& a, const Value& b) const;

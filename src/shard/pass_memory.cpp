@@ -112,14 +112,13 @@ class Pass {
     if (!learned && !of_token && !normed) return self ? ops_.gate(h) : ops_.gate(value, h);
     Value g = ops_.gate_function(h);
     if (normed) g = norm(name + "_gate_norm", g);
-    const Value b = ops_.gate_function(h);
-    if (!learned && !of_token) {
-      const bool off = gate.policy == "fixed" && alpha == 0;
-      if (off) return ops_.multiply(value, b);
-      return ops_.multiply(value, ops_.add(ops_.scale(g), ops_.scale(b)));
-    }
-    const Value a = learned ? tape_.leaf(1) : token_alpha(h, h.n / width, gate.policy == "entropy");
-    return ops_.multiply(value, ops_.add(ops_.multiply(a, g), ops_.multiply(ops_.scale(a), b)));
+    const bool has_base = !of_heads && (gate.form == "anchored" ||
+                                        (gate.form == "self_gate" && gate.unit == "pasilu"));
+    const Value b = has_base ? ops_.gate_function(h) : Value();
+    if (gate.policy == "fixed" && alpha == 0) return has_base ? ops_.multiply(value, b) : value;
+    const Value a =
+        of_token ? token_alpha(h, h.n / width, gate.policy == "entropy") : tape_.leaf(1);
+    return ops_.blend(value, g, b, a);
   }
 
   Value token_alpha(const Value& h, std::int64_t rows, bool entropy) const {

@@ -255,7 +255,7 @@ class Runner {
       }
     }
     if (report_) {
-      write_results(std::chrono::seconds(0));
+      write_results();
       record_schedule(run_, launch_, stage, trials, world_.size(), outcome);
       report_->say(outcome_text(stage, outcome, world_.size()));
     }
@@ -349,23 +349,37 @@ class Runner {
 
   /// Rewrites results.csv from the files, unless that was done less than `period` ago.
   void write_results(std::chrono::seconds period) {
-    const auto now = std::chrono::steady_clock::now();
-    if (now - results_written_ < period) return;
-    results_written_ = now;
+    if (std::chrono::steady_clock::now() - results_written_ >= period) (void)write_results();
+  }
+  std::vector<TrialSummary> write_results() {
+    results_written_ = std::chrono::steady_clock::now();
     std::vector<TrialSummary> rows;
     for (const record::TrialRecord& record : record::scan_trials(run_).records) {
       rows.push_back(record.summary);
     }
     record::write_results_csv(run_.results_file(), rows);
+    return rows;
+  }
+
+  void say_what_was_slow(const std::vector<TrialSummary>& rows) {
+    const auto is_slow = [](const TrialSummary& row) { return !row.plain_operators.empty(); };
+    const auto n = std::count_if(rows.begin(), rows.end(), is_slow);
+    if (n == 0) return;
+    const auto first = std::find_if(rows.begin(), rows.end(), is_slow);
+    report_->say(
+        fmt::format("{} of {} trials used operators without a fast path here (in a forward "
+                    "pass of {}: {}); results.csv counts them",
+                    n, rows.size(), first->id, first->plain_operators));
   }
 
   ExitCode finish(bool complete) {
     const Tally total = tally();
     if (report_) {
-      write_results(std::chrono::seconds(0));
+      const std::vector<TrialSummary> rows = write_results();
       report_->close(complete ? "finished" : "stopped", total);
       report_->say(fmt::format("{} trials: {} finished, {} diverged, {} failed", total.planned,
                                total.finished, total.diverged, total.failed));
+      say_what_was_slow(rows);
       for (const auto& [id, summary] : finished_) {
         if (summary.status == TrialStatus::failed) {
           report_->say(fmt::format("failed: {}: {}", id, summary.reason));

@@ -18,6 +18,7 @@
 #include "model/hugging_face.hpp"
 #include "model/safetensors.hpp"
 #include "ops/ops.hpp"
+#include "ops/plain_operators.hpp"
 #include "train/batch_gradient.hpp"
 #include "train/large_blocks.hpp"
 #include "train/peak_memory.hpp"
@@ -239,7 +240,9 @@ void Trainer::compute_chunks(std::int64_t step, const Observer& observer) {
       const model::Example example = read_chunk(step, turn.chunk);
       batch_gradient_.begin_chunk(turn);
       options.dropout = model::DropoutKey{settings_.train.seed, step, turn.chunk * chunk};
+      const ops::PlainOperators plain;
       const at::Tensor loss_sum = model_.loss_sum(parameters_, example, options);
+      plain_operators_ = plain.text();
       (loss_scale_ == 1 ? loss_sum : loss_sum * loss_scale_).backward();
       batch_gradient_.end_chunk(turn, loss_sum.item<double>());
     }

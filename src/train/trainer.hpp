@@ -141,7 +141,8 @@ class Trainer {
   std::int64_t n_good_steps_ = 0;
   double chunk_seconds_ = 0;
   double update_seconds_ = 0;
-  std::int64_t n_chunks_ = 0;  ///< by this rank
+  std::int64_t n_chunks_ = 0;    ///< by this rank
+  std::string plain_operators_;  ///< of the last chunk
   std::int64_t n_updates_ = 0;
   Timing timing_;
 };

@@ -99,6 +99,7 @@ void Trainer::measure(record::TrialRecord& record) {
     flops_per_s = 3 * summary.forward_flops * n_targets / timing_.chunk_s;
   }
   summary.inference_s = inference_seconds();
+  summary.plain_operators = plain_operators_;
   // The largest and, of the rates, the smallest of the team.
   summary.peak_memory_mb = peak_memory_mb();
   summary.peak_fraction = on_cpu ? flops_per_s / ops::measure_peak_flops() : 0;

@@ -1,6 +1,7 @@
 // The fast float32 paths against the reference in double, values and every gradient.
 #include <boost/test/unit_test.hpp>
 
+#include "base/error.hpp"
 #include "ops/instruction_sets.hpp"
 #include "ops/ops.hpp"
 #include "ops/reference.hpp"
@@ -52,6 +53,33 @@ BOOST_AUTO_TEST_CASE(linear_with_bias_matches) {
       }
     }
   });
+}
+
+BOOST_AUTO_TEST_CASE(blend_matches) {
+  on_every_instruction_set([] {
+    for (const auto& sizes : std::vector<std::vector<std::int64_t>>{
+             {1}, {5, 1}, {7, 16}, {3, 31, 65}, {2, 9, 257}, {0, 4}}) {
+      auto rows = sizes;
+      rows.back() = 1;
+      for (const auto& of_alpha : {std::vector<std::int64_t>{1}, rows}) {
+        for (const bool has_base : {true, false}) {
+          const auto with = [&](const auto& blend) -> Operator {
+            return [&blend, has_base](const Tensors& in) {
+              return blend(in[0], in[1], has_base ? in[3] : at::Tensor(), in[2]);
+            };
+          };
+          Tensors inputs = {3 * normal(sizes), 80 * normal(sizes, 2),
+                            at::sigmoid(normal(of_alpha, 3))};
+          if (has_base) inputs.push_back(1e-3 * normal(sizes, 4));
+          for (at::Tensor& input : inputs) input = input.to(at::kFloat).to(at::kDouble);
+          check_close(with(ops::blend), with(ops::reference::blend), inputs);
+        }
+      }
+    }
+  });
+  const at::Tensor x = at::ones({2, 3});
+  BOOST_CHECK_THROW((void)ops::blend(x, x, {}, at::ones({2})), InternalError);
+  BOOST_CHECK_THROW((void)ops::blend(x, at::ones({3, 2}), {}, at::ones({1})), InternalError);
 }
 
 BOOST_AUTO_TEST_CASE(layer_norm_matches) {

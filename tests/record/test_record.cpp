@@ -50,6 +50,7 @@ TrialRecord sample_record() {
   s.peak_fraction = 0.47;
   s.peak_memory_mb = 312.5;
   s.predicted_memory_mb = 298.25;
+  s.plain_operators = "gate 8; linear 24";
   s.inference_s = 1.5e-3;
   s.parameter_hash = std::string(64, 'f');
   s.launch = "launch-2";
@@ -107,6 +108,7 @@ void check_same(const TrialRecord& a, const TrialRecord& b) {
   BOOST_TEST(s.peak_fraction == t.peak_fraction);
   BOOST_TEST(s.peak_memory_mb == t.peak_memory_mb);
   BOOST_TEST(s.predicted_memory_mb == t.predicted_memory_mb);
+  BOOST_TEST(s.plain_operators == t.plain_operators);
   BOOST_TEST(s.inference_s == t.inference_s);
   BOOST_TEST(a.alpha == b.alpha, boost::test_tools::per_element());
   BOOST_TEST(a.tails_step == b.tails_step, boost::test_tools::per_element());
@@ -224,12 +226,13 @@ BOOST_AUTO_TEST_CASE(a_flipped_bit_anywhere_is_refused) {
 BOOST_AUTO_TEST_CASE(older_versions_are_read_without_what_they_lacked) {
   const ScratchFolder folder;
   const auto file = folder / "metrics.h5";
-  for (const char version : {1, 2, 3, 4}) {
+  for (const char version : {1, 2, 3, 4, 5}) {
     TrialRecord record = sample_record();
     write_trial(file, record);
     set_version(file, version);
-    record.summary.predicted_memory_mb = 0;
-    if (version == 4) {
+    record.summary.plain_operators.clear();
+    if (version < 5) record.summary.predicted_memory_mb = 0;
+    if (version >= 4) {
       check_same(read_trial(file), record);
       continue;
     }

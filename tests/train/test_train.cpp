@@ -401,6 +401,36 @@ BOOST_AUTO_TEST_CASE(measurements_are_in_the_record) {
   BOOST_REQUIRE(measured.noise_tails.size() == 4 * pg::record::kNoiseTails);
 }
 
+BOOST_AUTO_TEST_CASE(operators_without_a_fast_path_are_counted) {
+  auto s = small_settings();
+  s.model.n_layers = 2;
+  s.train.steps = 12;
+  const auto plain = [&] { return train(s, small_corpus()).summary.plain_operators; };
+  BOOST_TEST(plain().empty());
+  s.model.arch = "t5";  // biases, cross-attention
+  s.model.positions = "relative";
+  s.model.dropout = 0.1;
+  s.data.objective = "prefix";
+  s.gate.unit = "pagelu";
+  BOOST_TEST(plain().empty());
+  s = small_settings();
+  s.model.n_layers = 2;
+  s.gate.unit = "pagelu";
+  s.gate.gate_norm = true;
+  s.gate.form = "anchored";
+  BOOST_TEST(plain().empty());
+  s.gate.policy = "learnable";
+  BOOST_TEST(plain().empty());
+  s.gate.policy = "entropy";
+  BOOST_TEST(plain() == "token_alpha 2");
+  s.model.activation_checkpointing = true;  // a pass without a graph first
+  BOOST_TEST(plain() == "token_alpha 2");
+  s.gate = {};
+  s.train.precision =
+      "float16";  // no processor multiplies it here: qkv, out, up, down; and the head
+  BOOST_TEST(plain() == "linear 9");
+}
+
 BOOST_AUTO_TEST_CASE(tails_are_those_of_the_gradient_and_of_its_noise) {
   auto s = small_settings();
   s.train.steps = 1;

@@ -12,6 +12,8 @@ namespace pg::ops {
 
 #ifdef PG_CUDA
 
+inline constexpr bool kHasGpuKernels = true;
+
 namespace cuda {
 
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& scale, double eps);
@@ -33,6 +35,8 @@ void adamw_step(at::Tensor& parameter, at::Tensor& moment1, at::Tensor& moment2,
 }  // namespace cuda
 
 #else
+
+inline constexpr bool kHasGpuKernels = false;
 
 namespace cuda = reference;  // built without kernels, a GPU takes ATen's
 
