@@ -242,6 +242,7 @@ void import_weights(const config::ModelSettings& model, const std::string& origi
                fmt::format("the tensors of a {} of these settings", model.arch),
                "compare n_layers and the name of the architecture");
   }
+  parameters.values_changed();
 }
 
 }  // namespace pg::model

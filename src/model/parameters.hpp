@@ -75,7 +75,7 @@ class Parameters {
   /// ranks that share it.
   [[nodiscard]] virtual at::Tensor whole(std::size_t i, const at::Tensor& flat) const = 0;
   /// Puts `rows`, to begin at row `first_row` of parameter i, into values(): what this rank keeps
-  /// of them.
+  /// of them. values_changed() is the caller's.
   void set_rows(std::size_t i, std::int64_t first_row, const at::Tensor& rows);
 
   /// SHA-256 over the bytes of all values, in order. Collective, like whole().

@@ -371,6 +371,13 @@ BOOST_AUTO_TEST_CASE(imports_name_what_does_not_fit) {
   ParameterSet other(network.parameter_specs(), 4);
   model::import_weights(settings, "file", bare, other);
   BOOST_TEST(other.hash() == parameters.hash());
+  ParameterSet halves(network.parameter_specs(), 4, at::kFloat, at::kCPU, at::kBFloat16);
+  model::import_weights(settings, "file", bare, halves);
+  for (std::size_t i = 0; i < halves.specs().size(); ++i) {
+    const at::Tensor expected =
+        halves.specs()[i].is_operand ? parameters[i].to(at::kBFloat16) : parameters[i];
+    BOOST_TEST(halves.operand(i).equal(expected), halves.specs()[i].name);
+  }
 
   // Where nothing has a published name, nothing may be absent.
   const ModelSettings own = family("resnet_bk");
