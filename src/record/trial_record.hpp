@@ -46,8 +46,8 @@ struct TrialSummary {
   double forward_flops = 0;   ///< of one target: matrix products; a training step has 3 times that
   double peak_fraction = 0;   ///< of the cores' multiply-add peak, in training; 0: not on a CPU
   double peak_memory_mb = 0;  ///< largest resident memory of a rank while it trained this
-  double predicted_memory_mb = 0;       ///< what the ledger said that would be; 0: not on a CPU
-  double inference_s = 0;               ///< of a forward pass over one sequence, the median
+  double predicted_memory_mb = 0;  ///< what the ledger said that would be; 0: not on a CPU
+  double inference_s = 0;          ///< of a forward pass over one sequence, the median
   /// Operators of a chunk's forward pass for which there was no fast path, and how often:
   /// "gate 8; linear 24".
   std::string plain_operators;
