@@ -25,8 +25,8 @@
 #include "comm/watchdog.hpp"
 #include "config/command_line.hpp"
 #include "config/study.hpp"
+#include "ledger/device.hpp"
 #include "record/run_directory.hpp"
-#include "shard/device.hpp"
 #include "study/attention_maps.hpp"
 #include "study/device.hpp"
 #include "study/device_plan.hpp"
@@ -264,7 +264,7 @@ int main(int argc, char** argv) {
   auto* device = app.add_option(
       "--device", arguments.device.kind,
       "cpu (default) or cuda; of --plan: memory, messages and time of a rank on such a device (" +
-          pg::join(pg::shard::known_devices(), ", ") + ")");
+          pg::join(pg::ledger::known_devices(), ", ") + ")");
   app.add_option("--ranks-per-gpu", arguments.device.ranks_per_gpu,
                  "ranks that may share one GPU (default: 1)")
       ->check(CLI::Range(1, 64))

@@ -9,7 +9,7 @@
 #include "base/text.hpp"
 #include "config/study.hpp"
 #include "data/corpus.hpp"
-#include "shard/advice.hpp"
+#include "ledger/advice.hpp"
 #include "study/load_corpus.hpp"
 #include "study/trial.hpp"
 #include "train/derived.hpp"
@@ -31,7 +31,7 @@ double gib(double bytes) {
   return bytes / static_cast<double>(std::int64_t{1} << 30);
 }
 
-std::string gigabytes(const shard::Traffic& traffic) {
+std::string gigabytes(const ledger::Traffic& traffic) {
   if (traffic.total() == 0) return "0 GB";
   return fmt::format("{:.2f} GB ({:.2f} inside the node, {:.2f} between nodes)",
                      traffic.total() / 1e9, traffic.in_node / 1e9, traffic.between_nodes / 1e9);
@@ -39,9 +39,9 @@ std::string gigabytes(const shard::Traffic& traffic) {
 
 void add_warnings(DevicePlan& plan) {
   const DevicePlan::Row& row = plan.rows[plan.largest];
-  const shard::Job& job = row.ledger.job;
+  const ledger::Job& job = row.ledger.job;
   if (!row.ledger.fits(plan.device)) {
-    const auto advice = shard::nearest_fit(job, plan.n_ranks, plan.device);
+    const auto advice = ledger::nearest_fit(job, plan.n_ranks, plan.device);
     plan.warnings.push_back(fmt::format(
         "{} needs {:.1f} GiB a rank, and {} has {:.1f}; {}", row.id,
         gib(static_cast<double>(row.ledger.memory_bytes)), plan.device.name,
@@ -62,16 +62,16 @@ void add_warnings(DevicePlan& plan) {
 DevicePlan plan_for_device(const config::Study& study, int n_ranks, const std::string& device) {
   DevicePlan plan;
   plan.study = study.name;
-  plan.device = shard::device_named(device, n_ranks);
+  plan.device = ledger::device_named(device, n_ranks);
   plan.n_ranks = n_ranks;
   const data::Corpus corpus = load_corpus(study.base.data);
-  std::map<std::string, shard::Ledger> known;
+  std::map<std::string, ledger::Ledger> known;
   for (const Trial& trial : grid_trials(study)) {
     auto [found, is_new] = known.try_emplace(cost_key(trial.settings));
     if (is_new) {
       const int team =
-          shard::team_of(train::chunks_in_batch(trial.settings), study.shard.degree, n_ranks);
-      found->second = shard::ledger_of(
+          ledger::team_of(train::chunks_in_batch(trial.settings), study.shard.degree, n_ranks);
+      found->second = ledger::ledger_of(
           train::job_of(trial.settings, corpus.vocabulary(), study.shard, team), plan.device);
     }
     plan.rows.push_back({trial.id, found->second});
@@ -88,9 +88,9 @@ DevicePlan plan_for_device(const config::Study& study, int n_ranks, const std::s
 
 std::string device_plan_text(const DevicePlan& plan) {
   const DevicePlan::Row& row = plan.rows[plan.largest];
-  const shard::Ledger& l = row.ledger;
-  const shard::Job& job = l.job;
-  const shard::Device& device = plan.device;
+  const ledger::Ledger& l = row.ledger;
+  const ledger::Job& job = l.job;
+  const ledger::Device& device = plan.device;
   std::string text;
   if (plan.rows.size() > 1) {
     text += fmt::format("{}: of {} trials the one with the most memory, {}\n", plan.study,
@@ -104,7 +104,7 @@ std::string device_plan_text(const DevicePlan& plan) {
       job.n_chunks == 1 ? "" : "s", job.shape.sequences, job.shape.sequences == 1 ? "" : "s",
       job.micro_steps());
   text += fmt::format("{:<24} {:>10}\n", "memory of a rank", "GiB");
-  for (const shard::MemoryLine& line : l.memory) {
+  for (const ledger::MemoryLine& line : l.memory) {
     const bool elsewhere = device.is_gpu && line.on_host;
     text +=
         fmt::format("  {:<22} {:>10.3f}   {}{}\n", line.name, gib(static_cast<double>(line.bytes)),
@@ -143,12 +143,12 @@ std::string device_plan_text(const DevicePlan& plan) {
 std::string device_plan_json(const DevicePlan& plan) {
   using Json = nlohmann::json;
   const DevicePlan::Row& row = plan.rows[plan.largest];
-  const shard::Ledger& l = row.ledger;
-  const auto traffic = [](const shard::Traffic& t) {
+  const ledger::Ledger& l = row.ledger;
+  const auto traffic = [](const ledger::Traffic& t) {
     return Json{{"in_node_bytes", t.in_node}, {"between_nodes_bytes", t.between_nodes}};
   };
   Json memory = Json::array();
-  for (const shard::MemoryLine& line : l.memory) {
+  for (const ledger::MemoryLine& line : l.memory) {
     memory.push_back({{"name", line.name},
                       {"bytes", line.bytes},
                       {"in_device_memory", !(plan.device.is_gpu && line.on_host)},

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "config/settings.hpp"
-#include "shard/ledger.hpp"
+#include "ledger/ledger.hpp"
 
 namespace pg::study {
 
@@ -13,10 +13,10 @@ namespace pg::study {
 struct DevicePlan {
   struct Row {
     std::string id;
-    shard::Ledger ledger;
+    ledger::Ledger ledger;
   };
   std::string study;
-  shard::Device device;
+  ledger::Device device;
   int n_ranks = 1;
   std::vector<Row> rows;              ///< the grid's trials
   std::size_t largest = 0;            ///< the row that needs the most memory

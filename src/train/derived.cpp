@@ -63,11 +63,11 @@ std::int64_t validations_in(const config::Settings& s) {
   return count;
 }
 
-shard::Job job_of(const config::Settings& s, std::int64_t corpus_vocabulary,
-                  const config::ShardSettings& shard, int team) {
+ledger::Job job_of(const config::Settings& s, std::int64_t corpus_vocabulary,
+                   const config::ShardSettings& shard, int team) {
   const model::Network network = network_of(s, corpus_vocabulary);
   const data::Objective objective = objective_of(s);
-  shard::Job job;
+  ledger::Job job;
   job.shape = {s.model,
                s.gate,
                network.parameter_specs(),
@@ -75,7 +75,7 @@ shard::Job job_of(const config::Settings& s, std::int64_t corpus_vocabulary,
                objective.n_targets(),
                objective.n_encoder()};
   for (const std::vector<std::size_t>& members : network.units()) {
-    shard::UnitSize& unit = job.units.emplace_back();
+    ledger::UnitSize& unit = job.units.emplace_back();
     for (const std::size_t i : members) {
       const model::ParameterSpec& spec = job.shape.specs[i];
       unit.elements += spec.n_elements();
@@ -95,10 +95,10 @@ shard::Job job_of(const config::Settings& s, std::int64_t corpus_vocabulary,
 
 double predicted_memory_mb(const config::Settings& s, std::int64_t corpus_vocabulary,
                            const config::ShardSettings& shard, int team, bool saves) {
-  shard::Job job = job_of(s, corpus_vocabulary, shard, team);
+  ledger::Job job = job_of(s, corpus_vocabulary, shard, team);
   job.saves = saves;
   constexpr bool kOnGpu = false;
-  return static_cast<double>(shard::total_bytes(shard::memory_of(job, kOnGpu), kOnGpu)) / 1e6;
+  return static_cast<double>(ledger::total_bytes(ledger::memory_of(job, kOnGpu), kOnGpu)) / 1e6;
 }
 
 std::int64_t count_parameters(const config::Settings& s, std::int64_t vocabulary) {

@@ -4,9 +4,9 @@
 
 #include "config/settings.hpp"
 #include "data/objective.hpp"
+#include "ledger/ledger.hpp"
 #include "model/alpha_policy.hpp"
 #include "model/network.hpp"
-#include "shard/ledger.hpp"
 
 // What follows from a trial's settings alone, and from the size of its corpus's alphabet.
 
@@ -42,8 +42,8 @@ std::int64_t chunks_in_batch(const config::Settings& settings);
 std::int64_t validations_in(const config::Settings& settings);
 
 /// The trial on a team of `team` ranks, as the ledger of memory and time sees it.
-shard::Job job_of(const config::Settings& settings, std::int64_t corpus_vocabulary,
-                  const config::ShardSettings& shard, int team);
+ledger::Job job_of(const config::Settings& settings, std::int64_t corpus_vocabulary,
+                   const config::ShardSettings& shard, int team);
 
 /// Largest resident memory of a rank of that team, as the ledger predicts it, in MB (1e6 bytes).
 /// On the CPU.

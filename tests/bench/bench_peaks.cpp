@@ -11,8 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "ledger/device.hpp"
 #include "ops/ops.hpp"
-#include "shard/device.hpp"
 #include "train/trainer.hpp"
 
 namespace {
@@ -70,7 +70,7 @@ int main(int argc, char**) {
   pg::train::use_one_thread();
   std::string instructions = ops::instruction_set();
   std::erase(instructions, ' ');
-  const auto machine = pg::shard::device_named("cpu", 1);
+  const auto machine = pg::ledger::device_named("cpu", 1);
   fmt::print(
       "instruction_set={} multiply_add_flops={:.6g} linear_float32_flops={:.6g} "
       "linear_bfloat16_flops={:.6g} read_bytes_per_s={:.6g} copy_bytes_per_s={:.6g}\n",

@@ -7,15 +7,15 @@
 #include <vector>
 
 #include "config/study.hpp"
-#include "shard/advice.hpp"
-#include "shard/ledger.hpp"
+#include "ledger/advice.hpp"
+#include "ledger/ledger.hpp"
 #include "study/device_plan.hpp"
 #include "support/support.hpp"
 #include "train/derived.hpp"
 
 namespace {
 
-using pg::shard::Job;
+using pg::ledger::Job;
 using pg::testing::check_error;
 
 constexpr double kGib = 1024.0 * 1024 * 1024;
@@ -37,7 +37,7 @@ Job llama(int team, std::int64_t degree) {
 
 std::map<std::string, std::int64_t> lines_of(const Job& job, bool on_gpu) {
   std::map<std::string, std::int64_t> lines;
-  for (const auto& line : pg::shard::memory_of(job, on_gpu)) lines[line.name] = line.bytes;
+  for (const auto& line : pg::ledger::memory_of(job, on_gpu)) lines[line.name] = line.bytes;
   return lines;
 }
 
@@ -65,7 +65,7 @@ BOOST_AUTO_TEST_CASE(shards_are_what_the_library_cuts_to_the_byte) {
           ++n_empty;
         }
       }
-      BOOST_TEST(pg::shard::shard_elements(job.shape.specs, degree, rank) == expected);
+      BOOST_TEST(pg::ledger::shard_elements(job.shape.specs, degree, rank) == expected);
       sum += expected;
       if (rank > 0) continue;
       const auto lines = lines_of(job, /*on_gpu=*/false);
@@ -93,7 +93,7 @@ BOOST_AUTO_TEST_CASE(states_of_llama_7b_are_the_published_ones) {
 
 BOOST_AUTO_TEST_CASE(messages_follow_the_formulas) {
   const auto p = static_cast<double>(kLlama7B);
-  const auto a100 = pg::shard::device_named("a100-80g", 32);
+  const auto a100 = pg::ledger::device_named("a100-80g", 32);
   const auto near = [](double a, double b) { return std::abs(a - b) <= 1e-9 * b; };
   // In bfloat16 the weights of products are gathered in two bytes each; embedding, head and norms,
   // two of them a block and the last one, in four.
@@ -102,7 +102,7 @@ BOOST_AUTO_TEST_CASE(messages_follow_the_formulas) {
   const double gathered = 2 * (p - 2 * table - norms) + 4 * (2 * table + norms);
   {  // a node
     const Job job = llama(8, 0);
-    const auto wire = pg::shard::wire_of(job, a100);
+    const auto wire = pg::ledger::wire_of(job, a100);
     BOOST_TEST(near(wire.gather_forward.in_node, gathered * 7 / 8));
     BOOST_TEST(near(wire.reduce.in_node, 4 * p * 7 / 8));
     // Embedding and head, with the last norm, are gathered still.
@@ -112,18 +112,18 @@ BOOST_AUTO_TEST_CASE(messages_follow_the_formulas) {
     BOOST_TEST(wire.across.total() == 0);
   }
   {  // four nodes
-    const auto wire = pg::shard::wire_of(llama(32, 0), a100);
+    const auto wire = pg::ledger::wire_of(llama(32, 0), a100);
     BOOST_TEST(near(wire.reduce.in_node, 4 * p * 7 / 32));
     BOOST_TEST(near(wire.reduce.between_nodes, 4 * p * 24 / 32));
   }
   {  // a node's shards, replicated over four
-    const auto wire = pg::shard::wire_of(llama(32, 8), a100);
+    const auto wire = pg::ledger::wire_of(llama(32, 8), a100);
     BOOST_TEST(near(wire.reduce.in_node, 4 * p * 7 / 8));
     BOOST_TEST(wire.reduce.between_nodes == 0);
     BOOST_TEST(near(wire.across.between_nodes, 2 * 4 * p / 8 * 3 / 4));
   }
   {  // everything on every rank: an all-reduce
-    const auto wire = pg::shard::wire_of(llama(4, 1), a100);
+    const auto wire = pg::ledger::wire_of(llama(4, 1), a100);
     BOOST_TEST(near(wire.across.in_node, 2 * 4 * p * 3 / 4));
     BOOST_TEST(wire.reduce.total() == 0);
   }
@@ -131,16 +131,16 @@ BOOST_AUTO_TEST_CASE(messages_follow_the_formulas) {
     Job job = llama(8, 0);
     job.n_chunks = 24;
     const double first = 4 * table;
-    const auto wire = pg::shard::wire_of(job, a100);
+    const auto wire = pg::ledger::wire_of(job, a100);
     BOOST_TEST(job.micro_steps() == 3);
     BOOST_TEST(near(wire.reduce.in_node, 3 * 4 * p * 7 / 8));
     BOOST_TEST(near(wire.gather_forward.in_node, (3 * gathered - 2 * first) * 7 / 8));
     job.shard.reshard_after_forward = false;
-    const auto once = pg::shard::wire_of(job, a100);
+    const auto once = pg::ledger::wire_of(job, a100);
     BOOST_TEST(near(once.gather_forward.in_node, gathered * 7 / 8));
     BOOST_TEST(once.gather_backward.total() == 0);
     job.precision = "float32";
-    BOOST_TEST(near(pg::shard::wire_of(job, a100).gather_forward.in_node, 4 * p * 7 / 8));
+    BOOST_TEST(near(pg::ledger::wire_of(job, a100).gather_forward.in_node, 4 * p * 7 / 8));
   }
 }
 
@@ -185,7 +185,7 @@ BOOST_AUTO_TEST_CASE(what_does_not_fit_names_what_does) {
     const auto plan = pg::study::plan_for_device(study, one.ranks, one.device);
     BOOST_REQUIRE_MESSAGE(plan.warnings.size() == 1, one.file);
     const auto advice =
-        pg::shard::nearest_fit(plan.rows[plan.largest].ledger.job, one.ranks, plan.device);
+        pg::ledger::nearest_fit(plan.rows[plan.largest].ledger.job, one.ranks, plan.device);
     BOOST_REQUIRE_MESSAGE(advice, one.file);
     BOOST_TEST(plan.warnings[0].find(advice->words()) != std::string::npos);
     BOOST_TEST_MESSAGE(one.file << " on " << one.device << ": " << advice->words());
@@ -199,15 +199,15 @@ BOOST_AUTO_TEST_CASE(what_does_not_fit_names_what_does) {
 }
 
 BOOST_AUTO_TEST_CASE(nothing_helps_where_nothing_can) {
-  auto device = pg::shard::device_named("a100-40g", 1);
+  auto device = pg::ledger::device_named("a100-40g", 1);
   device.memory_bytes = 1000;
-  BOOST_TEST(!pg::shard::nearest_fit(odd_job(1), 1, device));
+  BOOST_TEST(!pg::ledger::nearest_fit(odd_job(1), 1, device));
 }
 
 BOOST_AUTO_TEST_CASE(a_step_takes_what_bounds_it) {
   const Job job = llama(8, 0);
-  auto device = pg::shard::device_named("a100-80g", 8);
-  const auto time = pg::shard::step_time(job, device);
+  auto device = pg::ledger::device_named("a100-80g", 8);
+  const auto time = pg::ledger::step_time(job, device);
   // 8 FLOPs for each parameter beside the embedding and token, attention and the head's pass apart.
   const double tokens = 256;
   const double least =
@@ -215,14 +215,14 @@ BOOST_AUTO_TEST_CASE(a_step_takes_what_bounds_it) {
   BOOST_TEST(time.compute_s > least);
   BOOST_TEST(time.compute_s < 1.1 * least);
   device.half_flops *= 1000;
-  const auto fast = pg::shard::step_time(job, device);
+  const auto fast = pg::ledger::step_time(job, device);
   BOOST_TEST(std::string(fast.bound) == "the link inside a node");
   BOOST_TEST(fast.exposed_s > time.exposed_s);
   device.node_link_bytes_per_s *= 1e6;
-  BOOST_TEST(std::string(pg::shard::step_time(job, device).bound) == "memory bandwidth");
+  BOOST_TEST(std::string(pg::ledger::step_time(job, device).bound) == "memory bandwidth");
   Job apart = job;
   apart.shard.prefetch = 0;
-  const auto waits = pg::shard::step_time(apart, pg::shard::device_named("a100-80g", 8));
+  const auto waits = pg::ledger::step_time(apart, pg::ledger::device_named("a100-80g", 8));
   BOOST_TEST(waits.exposed_s == waits.messages_s);
 }
 

@@ -89,7 +89,7 @@ inline MemoryFigures measure_memory(const config::Settings& settings, const data
   MemoryFigures figures;
   auto job = train::job_of(settings, corpus.vocabulary(), shard, team.size());
   job.saves = false;
-  for (const auto& line : pg::shard::memory_of(job, /*on_gpu=*/false)) {
+  for (const auto& line : pg::ledger::memory_of(job, /*on_gpu=*/false)) {
     if (std::string(line.name) != "base_process") {
       figures.predicted += static_cast<double>(line.bytes);
     }

@@ -1,4 +1,4 @@
-#include "shard/advice.hpp"
+#include "ledger/advice.hpp"
 
 #include <fmt/format.h>
 
@@ -9,7 +9,7 @@
 
 #include "base/text.hpp"
 
-namespace pg::shard {
+namespace pg::ledger {
 namespace {
 
 constexpr int kMostRanks = 1024;
@@ -105,4 +105,4 @@ std::optional<Advice> nearest_fit(const Job& job, int n_ranks, const Device& dev
   return std::nullopt;
 }
 
-}  // namespace pg::shard
+}  // namespace pg::ledger

@@ -7,7 +7,7 @@
 #include <memory>
 #include <vector>
 
-namespace pg::shard {
+namespace pg::ledger {
 
 /// What the memory of a pass is for.
 enum class Use { activations, logits };
@@ -94,4 +94,4 @@ class Tape {
   std::size_t n_nodes_ = 0;
 };
 
-}  // namespace pg::shard
+}  // namespace pg::ledger

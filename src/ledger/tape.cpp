@@ -1,4 +1,4 @@
-#include "shard/tape.hpp"
+#include "ledger/tape.hpp"
 
 #include <iterator>
 #include <map>
@@ -6,7 +6,7 @@
 
 #include "base/error.hpp"
 
-namespace pg::shard {
+namespace pg::ledger {
 
 void Meter::add(Use use, std::int64_t bytes) {
   now_[static_cast<std::size_t>(use)] += bytes;
@@ -74,4 +74,4 @@ void Tape::run_backward(const Value& output, Memory gradient) {
   }
 }
 
-}  // namespace pg::shard
+}  // namespace pg::ledger

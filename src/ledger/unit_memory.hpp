@@ -6,7 +6,7 @@
 
 #include "config/settings.hpp"
 
-namespace pg::shard {
+namespace pg::ledger {
 
 /// Elements of a unit.
 struct UnitSize {
@@ -65,4 +65,4 @@ class UnitMemory {
 /// `in_flight` of them at once, and one that is free serves again where it is long enough.
 std::int64_t received_elements(const std::vector<UnitSize>& units, std::int64_t in_flight);
 
-}  // namespace pg::shard
+}  // namespace pg::ledger

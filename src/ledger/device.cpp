@@ -1,4 +1,4 @@
-#include "shard/device.hpp"
+#include "ledger/device.hpp"
 
 #include <unistd.h>
 
@@ -12,7 +12,7 @@
 #include "base/text.hpp"
 #include "ops/ops.hpp"
 
-namespace pg::shard {
+namespace pg::ledger {
 namespace {
 
 constexpr double kTera = 1e12;
@@ -107,4 +107,4 @@ Device device_named(const std::string& name, int n_ranks) {
                  "the nearest is " + nearest_word(name, names).value_or(names[1]));
 }
 
-}  // namespace pg::shard
+}  // namespace pg::ledger

@@ -1,4 +1,4 @@
-#include "shard/ledger.hpp"
+#include "ledger/ledger.hpp"
 
 #include <algorithm>
 #include <bit>
@@ -8,7 +8,7 @@
 #include "ops/bfloat16.hpp"
 #include "shard/unit_layout.hpp"
 
-namespace pg::shard {
+namespace pg::ledger {
 namespace {
 
 constexpr std::int64_t kFloat = 4;
@@ -114,7 +114,7 @@ int team_of(std::int64_t n_chunks, std::int64_t degree, int n_ranks) {
 
 std::int64_t shard_elements(const std::vector<model::ParameterSpec>& specs, int degree, int rank) {
   std::int64_t sum = 0;
-  for (const model::ParameterSpec& spec : specs) sum += rows_of(spec, rank, degree).count;
+  for (const model::ParameterSpec& spec : specs) sum += shard::rows_of(spec, rank, degree).count;
   return sum;
 }
 
@@ -259,4 +259,4 @@ Ledger ledger_of(const Job& job, const Device& device) {
   return ledger;
 }
 
-}  // namespace pg::shard
+}  // namespace pg::ledger

@@ -1,4 +1,4 @@
-#include "shard/operators.hpp"
+#include "ledger/operators.hpp"
 
 #include <algorithm>
 #include <memory>
@@ -6,7 +6,7 @@
 #include "base/error.hpp"
 #include "ops/attention_kernel.hpp"
 
-namespace pg::shard {
+namespace pg::ledger {
 namespace {
 
 using Gradients = std::vector<Memory>;
@@ -336,4 +336,4 @@ Value Operators::loss(const Value& x, const Matrix& head) const {
                     [dx, dw](const Memory&) { return Gradients{dx}; });
 }
 
-}  // namespace pg::shard
+}  // namespace pg::ledger

@@ -4,9 +4,9 @@
 #include <memory>
 #include <vector>
 
-#include "shard/tape.hpp"
+#include "ledger/tape.hpp"
 
-namespace pg::shard {
+namespace pg::ledger {
 
 /// How matrix products run, which decides what they keep.
 enum class Products {
@@ -75,4 +75,4 @@ class Operators {
   Products products_;
 };
 
-}  // namespace pg::shard
+}  // namespace pg::ledger

@@ -1,4 +1,4 @@
-#include "shard/pass_memory.hpp"
+#include "ledger/pass_memory.hpp"
 
 #include <fmt/format.h>
 
@@ -12,7 +12,7 @@
 #include "base/error.hpp"
 #include "model/blueprint.hpp"
 
-namespace pg::shard {
+namespace pg::ledger {
 namespace {
 
 /// Follows model::Network, Attention, Mlp, GateUnit and ResolventMixer line by line, so that what
@@ -276,4 +276,4 @@ BytesByUse pass_memory(const PassShape& shape, Products products) {
   return meter.fullest();
 }
 
-}  // namespace pg::shard
+}  // namespace pg::ledger

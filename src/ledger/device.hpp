@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-namespace pg::shard {
+namespace pg::ledger {
 
 /// What a rank computes on, in the figures that bound a step. Rates in units per second.
 struct Device {
@@ -30,4 +30,4 @@ std::vector<std::string> known_devices();
 /// (settings) for an unknown name, listing the known ones.
 Device device_named(const std::string& name, int n_ranks);
 
-}  // namespace pg::shard
+}  // namespace pg::ledger

@@ -1,4 +1,4 @@
-#include "shard/unit_memory.hpp"
+#include "ledger/unit_memory.hpp"
 
 #include <algorithm>
 #include <deque>
@@ -6,7 +6,7 @@
 
 // Follows ShardedParameters and its pool call by call.
 
-namespace pg::shard {
+namespace pg::ledger {
 
 UnitMemory::UnitMemory(std::vector<UnitSize> units, bool half,
                        const config::ShardSettings& settings)
@@ -136,4 +136,4 @@ std::int64_t received_elements(const std::vector<UnitSize>& units, std::int64_t 
   return sum;
 }
 
-}  // namespace pg::shard
+}  // namespace pg::ledger

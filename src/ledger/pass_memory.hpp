@@ -4,11 +4,11 @@
 #include <vector>
 
 #include "config/settings.hpp"
+#include "ledger/operators.hpp"
+#include "ledger/tape.hpp"
 #include "model/parameters.hpp"
-#include "shard/operators.hpp"
-#include "shard/tape.hpp"
 
-namespace pg::shard {
+namespace pg::ledger {
 
 /// A network and a chunk of sequences, in sizes.
 struct PassShape {
@@ -25,4 +25,4 @@ struct PassShape {
 /// it.
 BytesByUse pass_memory(const PassShape& shape, Products products);
 
-}  // namespace pg::shard
+}  // namespace pg::ledger

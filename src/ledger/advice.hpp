@@ -4,10 +4,10 @@
 #include <string>
 #include <vector>
 
-#include "shard/device.hpp"
-#include "shard/ledger.hpp"
+#include "ledger/device.hpp"
+#include "ledger/ledger.hpp"
 
-namespace pg::shard {
+namespace pg::ledger {
 
 /// What to change so that a job fits its device.
 struct Advice {
@@ -25,4 +25,4 @@ struct Advice {
 /// team of `n_ranks`. On this machine's CPU more ranks bring no memory and are not tried.
 std::optional<Advice> nearest_fit(const Job& job, int n_ranks, const Device& device);
 
-}  // namespace pg::shard
+}  // namespace pg::ledger

@@ -1,4 +1,5 @@
-// The ledger: what a trial will hold in memory, send and compute, before any of it runs.
+// ledger: what a trial will hold in memory, send and compute, before any of it runs. May know
+// shard, model, ops, config and base.
 #pragma once
 
 #include <cstdint>
@@ -6,12 +7,12 @@
 #include <vector>
 
 #include "config/settings.hpp"
+#include "ledger/device.hpp"
+#include "ledger/pass_memory.hpp"
+#include "ledger/unit_memory.hpp"
 #include "model/parameters.hpp"
-#include "shard/device.hpp"
-#include "shard/pass_memory.hpp"
-#include "shard/unit_memory.hpp"
 
-namespace pg::shard {
+namespace pg::ledger {
 
 /// A trial, in what its memory and its time follow from.
 struct Job {
@@ -102,4 +103,4 @@ struct Ledger {
 };
 Ledger ledger_of(const Job& job, const Device& device);
 
-}  // namespace pg::shard
+}  // namespace pg::ledger
