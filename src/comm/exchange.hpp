@@ -29,7 +29,7 @@ class Exchange {
 
   virtual ~Exchange() = default;
 
-  /// In: this rank's part. Out: every part.
+  /// In: this rank's part. Out: every part, bit for bit: the words need not be numbers.
   [[nodiscard]] virtual std::unique_ptr<Pending> all_gather(std::span<float> values,
                                                             std::vector<std::size_t> bounds) = 0;
   /// In: this rank's summand; ranks from `n_present` (at least 1) on have none, and their values

@@ -11,9 +11,6 @@
 namespace pg::ledger {
 namespace {
 
-constexpr std::int64_t kFloat = 4;
-constexpr std::int64_t kHalf = 2;
-
 /// Resident memory of a pgmpi process that has trained something tiny: program, LibTorch, MPI.
 constexpr std::int64_t kProcessBytes = 150'000'000;
 /// CUDA context, library workspaces, NCCL channels: an assumption, never measured by this project.
@@ -153,9 +150,7 @@ std::vector<MemoryLine> memory_of(const Job& job, bool on_gpu) {
       {"partial_sums", "the same for each digit of a binary counter of the rank's chunks",
        sums ? counter_buffers(job.micro_steps()) * shard : 0},
       {"gathered_units",
-       "full parameters of the units in use and of those gathered ahead, weights of products in "
-       "the "
-       "precision of these",
+       "full parameters of the units in use and of those gathered ahead, as products take them",
        gathered},
       {"unit_gradients", "full gradients of the units in their backward pass or being summed",
        unit_gradients},

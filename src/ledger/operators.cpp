@@ -11,10 +11,6 @@ namespace {
 
 using Gradients = std::vector<Memory>;
 
-constexpr std::int64_t kFloat = 4;
-constexpr std::int64_t kHalf = 2;
-constexpr std::int64_t kDouble = 8;
-
 /// Of ops/chunked_loss.cpp: logits of a piece, and what its rows are a multiple of.
 constexpr std::int64_t kPieceElements = std::int64_t{1} << 23;
 constexpr std::int64_t kPieceRows = 48;
@@ -160,7 +156,7 @@ Value Operators::add(const Value& a, const Value& b) const {
   const std::int64_t n = std::max(a.n, b.n);
   return tape_.made(n, tape_.floats(n), {a, b}, [this, n_a = a.n, n_b = b.n](const Memory& dy) {
     const auto part = [&](std::int64_t size) {  // what was broadcast is summed
-      return 4 * size == dy->bytes() ? dy : tape_.floats(size);
+      return kFloat * size == dy->bytes() ? dy : tape_.floats(size);
     };
     Memory da = part(n_a);
     return Gradients{da, part(n_b)};

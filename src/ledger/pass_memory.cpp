@@ -110,12 +110,12 @@ class Pass {
     const bool of_token = gate.policy == "entropy" || gate.policy == "confidence";
     const bool normed = has(name + "_gate_norm");
     if (!learned && !of_token && !normed) return self ? ops_.gate(h) : ops_.gate(value, h);
-    Value g = ops_.gate_function(h);
-    if (normed) g = norm(name + "_gate_norm", g);
     const bool has_base = !of_heads && (gate.form == "anchored" ||
                                         (gate.form == "self_gate" && gate.unit == "pasilu"));
     const Value b = has_base ? ops_.gate_function(h) : Value();
     if (gate.policy == "fixed" && alpha == 0) return has_base ? ops_.multiply(value, b) : value;
+    Value g = ops_.gate_function(h);
+    if (normed) g = norm(name + "_gate_norm", g);
     const Value a =
         of_token ? token_alpha(h, h.n / width, gate.policy == "entropy") : tape_.leaf(1);
     return ops_.blend(value, g, b, a);

@@ -9,6 +9,11 @@
 
 namespace pg::ledger {
 
+/// Bytes of a number.
+inline constexpr std::int64_t kHalf = 2;
+inline constexpr std::int64_t kFloat = 4;
+inline constexpr std::int64_t kDouble = 8;
+
 /// What the memory of a pass is for.
 enum class Use { activations, logits };
 using BytesByUse = std::array<std::int64_t, 2>;
@@ -67,7 +72,7 @@ class Tape {
 
   [[nodiscard]] Memory bytes(std::int64_t n) const;
   /// Of n float32 elements.
-  [[nodiscard]] Memory floats(std::int64_t n) const { return bytes(4 * n); }
+  [[nodiscard]] Memory floats(std::int64_t n) const { return bytes(kFloat * n); }
   [[nodiscard]] Value leaf(std::int64_t n) const { return {n, floats(n), nullptr}; }
 
   /// `output`, made from `inputs` by an operation with this backward pass; without a graph the

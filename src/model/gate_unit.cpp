@@ -127,12 +127,12 @@ at::Tensor GateUnit::operator()(const Pass& pass, const at::Tensor& x, const at:
     spec.alpha = alpha;
     return self ? ops::gate(h, spec) : ops::gate(value, h, spec);
   }
-  at::Tensor g = ops::gate_function(h, spec_.gate);
-  if (norm_) g = (*norm_)(pass, g);
   const at::Tensor b =
       spec_.base == GateFunction::one ? at::Tensor() : ops::gate_function(h, spec_.base);
+  if (source_ == Source::number && alpha == 0) return b.defined() ? value * b : value;
+  at::Tensor g = ops::gate_function(h, spec_.gate);
+  if (norm_) g = (*norm_)(pass, g);
   if (source_ == Source::number) {
-    if (alpha == 0) return b.defined() ? value * b : value;
     return ops::blend(value, g, b, at::full({1}, alpha, h.options()));
   }
   const at::Tensor a = alpha_tensor(pass, h);

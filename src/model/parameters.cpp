@@ -132,7 +132,7 @@ ParameterSet::ParameterSet(std::vector<ParameterSpec> specs, std::uint64_t seed,
 
 void ParameterSet::values_changed() {
   for (std::size_t i = 0; i < specs_.size(); ++i) {
-    if (is_rounded(i)) ops::round_into(whole(i, values_), rounded_[i]);
+    if (is_rounded(i)) rounded_[i].copy_(whole(i, values_));
   }
 }
 

@@ -143,14 +143,10 @@ const char* bfloat16_instructions() {
   return has(dnnl::cpu_isa::avx512_core_bf16) ? "AVX512_BF16" : nullptr;
 }
 
-void round_to_bfloat16(const at::Tensor& x, const at::Tensor& to) {
-  HWY_DYNAMIC_DISPATCH(narrow)(x.data_ptr<float>(), x.numel(), bits(to));
-}
-
 at::Tensor to_bfloat16(const at::Tensor& x) {
   if (x.scalar_type() == at::kBFloat16) return x;
   at::Tensor narrowed = at::empty(x.sizes(), x.options().dtype(at::kBFloat16));
-  round_to_bfloat16(x, narrowed);
+  HWY_DYNAMIC_DISPATCH(narrow)(x.data_ptr<float>(), x.numel(), bits(narrowed));
   return narrowed;
 }
 

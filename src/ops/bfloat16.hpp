@@ -25,8 +25,6 @@ constexpr std::int64_t kBFloat16Rows = 16;
 at::Tensor to_bfloat16_rows(const at::Tensor& x);
 /// x contiguous, of any shape, rounded to the nearest where it is float32; x where it is bfloat16.
 at::Tensor to_bfloat16(const at::Tensor& x);
-/// The same into memory that is there: to bfloat16, of as many elements.
-void round_to_bfloat16(const at::Tensor& x, const at::Tensor& to);
 /// The first `rows` rows of x (rows or more, width) bfloat16 as float32.
 at::Tensor to_float(const at::Tensor& x, std::int64_t rows);
 /// x float32, contiguous, times `factor` and then rounded to bfloat16, in place.

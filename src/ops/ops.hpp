@@ -43,9 +43,6 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const std::optional<
 /// has no graph, and what is written to it later is seen.
 at::Tensor stand_in(const at::Tensor& x, const at::Tensor& rounded);
 
-/// to = from, rounded to the nearest number of the type of `to`. Contiguous, of as many elements.
-void round_into(const at::Tensor& from, const at::Tensor& to);
-
 /// y = x / sqrt(mean(x^2, last) + eps) * scale.  x (..., d), scale (d).
 /// Zhang & Sennrich, "Root mean square layer normalization", 2019.
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& scale, double eps);

@@ -5,8 +5,6 @@
 #include <span>
 #include <utility>
 
-#include "ops/ops.hpp"
-
 namespace pg::shard {
 namespace {
 
@@ -94,8 +92,8 @@ void ShardedParameters::start_gather(Unit& unit) {
   for (const UnitLayout::Piece& piece : unit.gathered.pieces()) {
     if (piece.owner != group_.rank) continue;
     const model::Slice& mine = slices_[unit.members[piece.parameter]];
-    ops::round_into(values_.narrow(0, mine.offset, mine.count),
-                    elements(unit.gather_wire, piece.is_half, piece.wire, piece.count));
+    elements(unit.gather_wire, piece.is_half, piece.wire, piece.count)
+        .copy_(values_.narrow(0, mine.offset, mine.count));
   }
   unit.gathering = group_.exchange.all_gather(span_of(unit.gather_wire), unit.gathered.bounds());
 }

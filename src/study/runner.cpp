@@ -349,7 +349,7 @@ class Runner {
 
   /// Rewrites results.csv from the files, unless that was done less than `period` ago.
   void write_results(std::chrono::seconds period) {
-    if (std::chrono::steady_clock::now() - results_written_ >= period) (void)write_results();
+    if (std::chrono::steady_clock::now() - results_written_ >= period) write_results();
   }
   std::vector<TrialSummary> write_results() {
     results_written_ = std::chrono::steady_clock::now();

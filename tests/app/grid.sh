@@ -27,8 +27,8 @@ expect 0 "6 trials: 6 finished" "${on[@]}" 8 "$pgmpi" --grid "$study" --run-dir 
 same_numbers "$work/r1" "$work/r2"
 same_numbers "$work/r1" "$work/r8"
 expect 0 "6 of 6 trials used operators without a fast path" "${on[@]}" 2 "$pgmpi" --grid "$study" \
-  --run-dir "$work/normed" --set gate.unit=pagelu --set gate.policy=entropy
-grep -q ",token_alpha 1," "$work/normed/results.csv" || fail "results.csv does not count what was slow"
+  --run-dir "$work/plain" --set gate.unit=pagelu --set gate.policy=entropy
+grep -q ",token_alpha 1," "$work/plain/results.csv" || fail "results.csv does not count what was slow"
 for file in study.yaml provenance.json progress.json results.csv schedule.json; do
   [ -s "$work/r2/$file" ] || fail "no $file in the run directory"
 done

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "base/error.hpp"
+#include "base/text.hpp"
 #include "comm/session.hpp"
 #include "common.hpp"
 #include "train/large_blocks.hpp"
@@ -42,14 +43,22 @@ int main(int argc, char** argv) {
   try {
     const pg::config::Settings settings =
         pg::bench::settings_of(argv[1], argv[2], argv[3], {argv + std::min(7, argc), argv + argc});
-    const std::int64_t rounds = std::stoll(argv[4]);
-    const std::size_t steps = std::stoull(argv[5]);
+    const auto rounds = pg::parse_integer(argv[4]);
+    const auto least_steps = pg::parse_integer(argv[5]);
+    if (!rounds || !least_steps || *rounds < 1 || *least_steps < 1) {
+      pg::throw_settings(fmt::format("ROUNDS STEPS = {} {}", argv[4], argv[5]),
+                         "two whole numbers from 1 on", "3 2");
+    }
+    const auto steps = static_cast<std::size_t>(*least_steps);
     const std::string modes = argc > 6 ? argv[6] : "rsn";
+    if (!std::all_of(modes.begin(), modes.end(), [](char mode) { return kModes.contains(mode); })) {
+      pg::throw_settings("MODES = " + modes, "letters of r, s, n and a", "rs");
+    }
     const auto corpus = pg::bench::corpus();
     pg::train::use_one_thread();
     pg::train::keep_large_blocks();
     std::map<char, pg::bench::Sample> seconds;
-    for (std::int64_t round = 0; round < rounds; ++round) {
+    for (std::int64_t round = 0; round < *rounds; ++round) {
       for (const char mode : modes) {
         pg::train::Trainer trainer(settings, corpus, world, {.shard = kModes.at(mode)});
         pg::record::TrialRecord record;

@@ -181,8 +181,7 @@ BOOST_AUTO_TEST_CASE(weights_may_be_rounded_before) {
       }
       return at::cat(all);
     };
-    const at::Tensor rounded = at::empty({11, 20}, ops::scalar_type(precision));
-    ops::round_into(w.detach(), rounded);
+    const at::Tensor rounded = w.detach().to(ops::scalar_type(precision));
     BOOST_TEST(same_bits(numbers(ops::stand_in(w, rounded)), numbers(w)));
     // What is written there later is what counts, and nothing else than the place is kept of w.
     const at::Tensor hollow = at::full({1}, std::numeric_limits<float>::quiet_NaN())
