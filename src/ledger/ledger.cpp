@@ -118,7 +118,8 @@ std::int64_t shard_elements(const std::vector<model::ParameterSpec>& specs, int 
 std::vector<MemoryLine> memory_of(const Job& job, bool on_gpu) {
   const int degree = job.degree();
   const std::int64_t shard = kFloat * shard_elements(job.shape.specs, degree, 0);
-  const BytesByUse pass = pass_memory(job.shape, products_of(job, on_gpu));
+  const BytesByUse pass =
+      pass_memory(job.shape, products_of(job, on_gpu), job.precision == "float16");
   const auto of = [&](Use use) { return pass[static_cast<std::size_t>(use)]; };
   std::int64_t gathered = 0;
   std::int64_t unit_gradients = 0;

@@ -5,15 +5,12 @@
 
 #include "base/error.hpp"
 #include "ops/attention_kernel.hpp"
+#include "ops/loss_pieces.hpp"
 
 namespace pg::ledger {
 namespace {
 
 using Gradients = std::vector<Memory>;
-
-/// Of ops/chunked_loss.cpp: logits of a piece, and what its rows are a multiple of.
-constexpr std::int64_t kPieceElements = std::int64_t{1} << 23;
-constexpr std::int64_t kPieceRows = 48;
 
 }  // namespace
 
@@ -304,9 +301,8 @@ Value Operators::cross_entropy(const Value& logits, std::int64_t n_rows) const {
 
 Value Operators::loss(const Value& x, const Matrix& head) const {
   const std::int64_t rows = x.n / head.n_in;
-  const std::int64_t piece =
-      std::max(kPieceRows, kPieceElements / head.n_out / kPieceRows * kPieceRows);
-  if (rows <= piece) return cross_entropy(linear(x, head), rows);
+  const std::int64_t piece = std::min(rows, ops::rows_of_piece(head.n_out));
+  if (scales_loss_ && rows == piece) return cross_entropy(linear(x, head), rows);
 
   const std::int64_t n_weights = head.n_out * head.n_in;
   const bool graph = tape_.graph();
@@ -325,7 +321,7 @@ Value Operators::loss(const Value& x, const Matrix& head) const {
     const std::int64_t size = half ? kHalf : kFloat;
     const Memory w_half = tape_.bytes(half ? kHalf * n_weights : 0);
     const Memory x_half = tape_.bytes(half ? kHalf * piece * head.n_in : 0);
-    const Memory logits = tape_.bytes(size * piece * head.n_out);
+    const Memory logits = tape_.bytes(size * piece * ops::logits_stride(head.n_out));
     const Memory part = tape_.floats(graph ? piece * head.n_in : 0);
   }
   return tape_.made(1, tape_.bytes(kDouble), {x},

@@ -20,7 +20,9 @@ enum class Products {
 /// function keeps for the backward pass, and what that allocates. Sizes are in elements.
 class Operators {
  public:
-  Operators(Tape& tape, Products products) : tape_(tape), products_(products) {}
+  /// `scales_loss`: as float16 wants it (ops::linear_cross_entropy_sum).
+  Operators(Tape& tape, Products products, bool scales_loss)
+      : tape_(tape), products_(products), scales_loss_(scales_loss) {}
 
   struct Matrix {
     std::int64_t n_out;
@@ -73,6 +75,7 @@ class Operators {
 
   Tape& tape_;
   Products products_;
+  bool scales_loss_;
 };
 
 }  // namespace pg::ledger

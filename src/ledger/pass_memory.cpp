@@ -19,12 +19,12 @@ namespace {
 /// lives there lives here, as long.
 class Pass {
  public:
-  Pass(const PassShape& shape, Products products, Meter& meter)
+  Pass(const PassShape& shape, Products products, bool scales_loss, Meter& meter)
       : s_(shape),
         m_(shape.model),
         blueprint_(model::Blueprint::of(shape.model, shape.gate)),
         tape_(meter),
-        ops_(tape_, products) {
+        ops_(tape_, products, scales_loss) {
     for (const model::ParameterSpec& spec : s_.specs) shapes_[spec.name] = spec.shape;
   }
 
@@ -270,9 +270,9 @@ class Pass {
 
 }  // namespace
 
-BytesByUse pass_memory(const PassShape& shape, Products products) {
+BytesByUse pass_memory(const PassShape& shape, Products products, bool scales_loss) {
   Meter meter;
-  Pass(shape, products, meter).run();
+  Pass(shape, products, scales_loss, meter).run();
   return meter.fullest();
 }
 

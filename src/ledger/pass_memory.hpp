@@ -23,6 +23,6 @@ struct PassShape {
 /// The memory of one forward and backward pass: the fullest moment, by use. It goes through the
 /// network as model::Network does, operator by operator; parameters and their gradients are not in
 /// it.
-BytesByUse pass_memory(const PassShape& shape, Products products);
+BytesByUse pass_memory(const PassShape& shape, Products products, bool scales_loss);
 
 }  // namespace pg::ledger

@@ -4,7 +4,7 @@
 #include <deque>
 #include <utility>
 
-// Follows ShardedParameters and its pool call by call.
+// Follows ShardedParameters call by call.
 
 namespace pg::ledger {
 
@@ -28,16 +28,8 @@ std::int64_t UnitMemory::words(Use use) const {
   return found == fullest_.end() ? 0 : found->second;
 }
 
-/// MemoryPool::take: what is free has another length and goes first, or serves again.
 void UnitMemory::take(std::size_t unit, Use use) {
-  const std::int64_t n = length(unit, use);
-  in_use_[use] += n;
-  std::int64_t& fitting = free_[n];
-  if (fitting > 0) {
-    --fitting;
-    return;
-  }
-  free_.clear();
+  in_use_[use] += length(unit, use);
   std::int64_t total = 0;
   for (const auto& [each, words] : in_use_) total += words;
   if (total <= most_) return;
@@ -47,7 +39,6 @@ void UnitMemory::take(std::size_t unit, Use use) {
 
 void UnitMemory::give_back(std::size_t unit, Use use) {
   in_use_[use] -= length(unit, use);
-  ++free_[length(unit, use)];
 }
 
 void UnitMemory::start_gather(std::size_t unit) {

@@ -20,7 +20,7 @@ struct UnitSize {
   }
 };
 
-/// The memory of ShardedParameters beside the shards: the buffers of its pool at their fullest
+/// The memory of ShardedParameters beside the shards: its buffers at their fullest
 /// moment in a pass, in words of four bytes.
 class UnitMemory {
  public:
@@ -51,7 +51,6 @@ class UnitMemory {
   std::map<Use, std::int64_t> in_use_;
   std::map<Use, std::int64_t> fullest_;
   std::int64_t most_ = 0;
-  std::map<std::int64_t, std::int64_t> free_;  ///< buffers by their length
   struct State {
     bool values = false;
     bool gathering = false;

@@ -40,8 +40,9 @@ void scale_and_round(float factor, std::int64_t n, float* values) {
 }
 
 /// Adds n rows of `width` to `sum`, one after the other.
-void add_bfloat16_rows(const std::uint16_t* rows, std::int64_t n, std::int64_t width, float* sum) {
-  for (std::int64_t i = 0; i < n; ++i, rows += width) {
+void add_bfloat16_rows(const std::uint16_t* rows, std::int64_t stride, std::int64_t n,
+                       std::int64_t width, float* sum) {
+  for (std::int64_t i = 0; i < n; ++i, rows += stride) {
     for_each_vector(width, [&](std::int64_t j, std::int64_t count) HWY_ATTR {
       store(hn::Add(load(sum + j, count), load(rows + j, count)), sum + j, count);
     });
@@ -73,7 +74,7 @@ const dnnl::engine& engine() {
 }
 
 /// What a compiled product is for: sizes, which factors are transposed, what is done beside.
-using Shape = std::array<std::int64_t, 8>;
+using Shape = std::array<std::int64_t, 11>;
 
 dnnl::matmul compile(const dnnl::memory::desc& a, const dnnl::memory::desc& b,
                      const dnnl::memory::desc& bias, const dnnl::memory::desc& c, bool adds) {
@@ -104,7 +105,8 @@ void multiply(const at::Tensor& a_mk, const at::Tensor& b_kn, const at::Tensor& 
   const auto c = description(c_mn);
   const auto bias = bias_n.defined() ? description(bias_n.unsqueeze(0)) : dnnl::memory::desc();
   const Shape shape = {a_mk.size(0),   a_mk.size(1),    b_kn.size(1),
-                       a_mk.stride(0), b_kn.stride(0),  c_mn.scalar_type() == at::kFloat,
+                       a_mk.stride(0), a_mk.stride(1),  b_kn.stride(0),
+                       b_kn.stride(1), c_mn.stride(0),  c_mn.scalar_type() == at::kFloat,
                        adds,           bias_n.defined()};
   // Shorter than asking oneDNN's own store of compiled kernels, which matters for small products.
   constexpr std::size_t kMost = 512;
@@ -176,7 +178,8 @@ at::Tensor sum_of_bfloat16_rows(const at::Tensor& rows) {
   for (std::int64_t first = 0; first < rows.size(0); first += kRows) {
     std::fill(block.begin(), block.end(), 0.0F);
     HWY_DYNAMIC_DISPATCH(add_bfloat16_rows)
-    (bits(rows) + first * width, std::min(kRows, rows.size(0) - first), width, block.data());
+    (bits(rows) + first * rows.stride(0), rows.stride(0), std::min(kRows, rows.size(0) - first),
+     width, block.data());
     for (std::size_t i = 0; i < block.size(); ++i) total[i] += static_cast<double>(block[i]);
   }
   at::Tensor sum = at::empty({width}, rows.options().dtype(at::kFloat));

@@ -8,6 +8,7 @@
 #include "ops/bfloat16.hpp"
 #include "ops/checks.hpp"
 #include "ops/fast.hpp"
+#include "ops/loss_pieces.hpp"
 #include "ops/ops.hpp"
 #include "ops/row_losses.hpp"
 #include "ops/rows.hpp"
@@ -23,17 +24,11 @@
 namespace pg::ops {
 namespace {
 
-/// Logits of a piece, 32 MiB in float32: fewer rows would read the weights too often.
-constexpr std::int64_t kPieceElements = std::int64_t{1} << 23;
-
-/// Whole groups of rows for the products in float32 and in bfloat16.
-constexpr std::int64_t kPieceRows = 48;
 static_assert(kPieceRows % fast::kRowGroup == 0 && kPieceRows % kBFloat16Rows == 0);
 
-/// A function of the vocabulary alone: the cut decides how dw rounds.
-std::int64_t rows_of_piece(std::int64_t vocabulary) {
-  return std::max(kPieceRows,
-                  kPieceElements / std::max<std::int64_t>(vocabulary, 1) / kPieceRows * kPieceRows);
+at::Tensor empty_logits(std::int64_t rows, std::int64_t vocabulary,
+                        const at::TensorOptions& options) {
+  return at::empty({rows, logits_stride(vocabulary)}, options).narrow(1, 0, vocabulary);
 }
 
 struct Inputs {
@@ -80,12 +75,13 @@ class FloatPieces {
     const at::Tensor targets = piece.of(in_.targets_n);
     const auto v = in_.w_vd.size(0);
     const auto d = in_.w_vd.size(1);
-    const at::Tensor logits = fast::rows_times(x, fast::view(in_.w_vd).transpose(), v);
+    const at::Tensor logits = empty_logits(piece.rows, v, x.options());
+    fast::multiply_rows(x, fast::view(in_.w_vd).transpose(), logits);
     if (in_.bias_v.defined()) fast::add_to_rows(in_.bias_v, logits);
     const fast::RowLosses losses(logits, targets, in_.smoothing);
     if (totals.wanted()) losses.gradient(logits, targets, in_.smoothing, 1, logits);
     if (totals.dx_nd.defined()) {
-      piece.of(totals.dx_nd).copy_(fast::rows_times(logits, fast::view(in_.w_vd), d));
+      fast::multiply_rows(logits, fast::view(in_.w_vd), piece.of(totals.dx_nd));
     }
     if (totals.dw_vd.defined()) {
       multiply(v, d, piece.rows, fast::view(logits).transpose(), fast::view(x),
@@ -110,7 +106,7 @@ class BFloat16Pieces {
   at::Tensor operator()(const Piece& piece, const Totals& totals) const {
     const at::Tensor x = to_bfloat16_rows(piece.of(in_.x_nd));
     const at::Tensor targets = piece.of(in_.targets_n);
-    const at::Tensor all_logits = at::empty({x.size(0), w_vd_.size(0)}, x.options());
+    const at::Tensor all_logits = empty_logits(x.size(0), w_vd_.size(0), x.options());
     multiply_bfloat16(x, w_vd_.t(), bias_v_, all_logits);
     const at::Tensor logits = all_logits.narrow(0, 0, piece.rows);
     const fast::RowLosses losses(logits, targets, in_.smoothing);
@@ -260,7 +256,8 @@ at::Tensor linear_cross_entropy_sum(const at::Tensor& x_nd, const at::Tensor& w_
                                     const at::Tensor& targets_n, double smoothing,
                                     Precision precision) {
   checks::linear_cross_entropy_sum(x_nd, w_vd, bias_v, targets_n);
-  if (x_nd.size(0) <= rows_of_piece(w_vd.size(0))) {
+  // One piece is the faster way as well, but float16 wants the factor that scales the loss.
+  if (precision == Precision::float16 && x_nd.size(0) <= rows_of_piece(w_vd.size(0))) {
     return cross_entropy_sum(ops::linear(x_nd, w_vd, bias_v, precision), targets_n, smoothing);
   }
   const auto bias = bias_v ? c10::optional<at::Tensor>(*bias_v) : c10::nullopt;

@@ -10,6 +10,7 @@
 #include <limits>
 #include <type_traits>
 
+#include "base/error.hpp"
 #include "ops/autograd.hpp"
 #include "ops/bfloat16.hpp"
 #include "ops/fast.hpp"
@@ -32,11 +33,12 @@ HWY_INLINE float value_of(const std::uint16_t* logit) {
 /// smoothing. Of each row, max_n and inverse_n keep what gives the softmax back:
 /// exp(logit - max) * inverse.
 template <class T>
-double forward_rows(const T* logits, const std::int64_t* targets, double smoothing, std::int64_t n,
-                    std::int64_t v, float* max_n, float* inverse_n) {
+double forward_rows(const T* logits, std::int64_t stride, const std::int64_t* targets,
+                    double smoothing, std::int64_t n, std::int64_t v, float* max_n,
+                    float* inverse_n) {
   constexpr std::int64_t kBlock = 1024;  // columns summed in float before double takes over
   double loss = 0;
-  for (std::int64_t row = 0; row < n; ++row, logits += v) {
+  for (std::int64_t row = 0; row < n; ++row, logits += stride) {
     Vec max = set(kLowest);
     for_each_vector(v, [&](std::int64_t i, std::int64_t count)
                            HWY_ATTR { max = hn::Max(max, load(logits + i, count, kLowest)); });
@@ -68,14 +70,15 @@ double forward_rows(const T* logits, const std::int64_t* targets, double smoothi
   return loss;
 }
 
-/// dlogits = (softmax - (1 - e) onehot - e / v) * dy. May overwrite the logits.
+/// dlogits = (softmax - (1 - e) onehot - e / v) * dy, in rows as far apart as the logits'. May
+/// overwrite the logits.
 template <class T>
-void backward_rows(const T* logits, const std::int64_t* targets, double smoothing,
-                   const float* max_n, const float* inverse_n, float dy, std::int64_t n,
-                   std::int64_t v, T* dlogits) {
+void backward_rows(const T* logits, std::int64_t stride, const std::int64_t* targets,
+                   double smoothing, const float* max_n, const float* inverse_n, float dy,
+                   std::int64_t n, std::int64_t v, T* dlogits) {
   const float of_all = static_cast<float>(smoothing / static_cast<double>(v)) * dy;
   const float of_target = static_cast<float>(1 - smoothing) * dy;
-  for (std::int64_t row = 0; row < n; ++row, logits += v, dlogits += v) {
+  for (std::int64_t row = 0; row < n; ++row, logits += stride, dlogits += stride) {
     const Vec shift = set(max_n[row]);
     const Vec factor = set(inverse_n[row] * dy);
     const auto gradient = [&](Vec logit) HWY_ATTR {
@@ -94,28 +97,29 @@ void backward_rows(const T* logits, const std::int64_t* targets, double smoothin
   }
 }
 
-double cross_entropy_forward(const float* logits, const std::int64_t* targets, double smoothing,
-                             std::int64_t n, std::int64_t v, float* max_n, float* inverse_n) {
-  return forward_rows(logits, targets, smoothing, n, v, max_n, inverse_n);
+double cross_entropy_forward(const float* logits, std::int64_t stride, const std::int64_t* targets,
+                             double smoothing, std::int64_t n, std::int64_t v, float* max_n,
+                             float* inverse_n) {
+  return forward_rows(logits, stride, targets, smoothing, n, v, max_n, inverse_n);
 }
 
-double cross_entropy_forward_bfloat16(const std::uint16_t* logits, const std::int64_t* targets,
-                                      double smoothing, std::int64_t n, std::int64_t v,
-                                      float* max_n, float* inverse_n) {
-  return forward_rows(logits, targets, smoothing, n, v, max_n, inverse_n);
+double cross_entropy_forward_bfloat16(const std::uint16_t* logits, std::int64_t stride,
+                                      const std::int64_t* targets, double smoothing, std::int64_t n,
+                                      std::int64_t v, float* max_n, float* inverse_n) {
+  return forward_rows(logits, stride, targets, smoothing, n, v, max_n, inverse_n);
 }
 
-void cross_entropy_backward(const float* logits, const std::int64_t* targets, double smoothing,
-                            const float* max_n, const float* inverse_n, float dy, std::int64_t n,
-                            std::int64_t v, float* dlogits) {
-  backward_rows(logits, targets, smoothing, max_n, inverse_n, dy, n, v, dlogits);
+void cross_entropy_backward(const float* logits, std::int64_t stride, const std::int64_t* targets,
+                            double smoothing, const float* max_n, const float* inverse_n, float dy,
+                            std::int64_t n, std::int64_t v, float* dlogits) {
+  backward_rows(logits, stride, targets, smoothing, max_n, inverse_n, dy, n, v, dlogits);
 }
 
-void cross_entropy_backward_bfloat16(const std::uint16_t* logits, const std::int64_t* targets,
-                                     double smoothing, const float* max_n, const float* inverse_n,
-                                     float dy, std::int64_t n, std::int64_t v,
-                                     std::uint16_t* dlogits) {
-  backward_rows(logits, targets, smoothing, max_n, inverse_n, dy, n, v, dlogits);
+void cross_entropy_backward_bfloat16(const std::uint16_t* logits, std::int64_t stride,
+                                     const std::int64_t* targets, double smoothing,
+                                     const float* max_n, const float* inverse_n, float dy,
+                                     std::int64_t n, std::int64_t v, std::uint16_t* dlogits) {
+  backward_rows(logits, stride, targets, smoothing, max_n, inverse_n, dy, n, v, dlogits);
 }
 
 }  // namespace pg::ops::HWY_NAMESPACE
@@ -135,29 +139,32 @@ RowLosses::RowLosses(const at::Tensor& logits_nv, const at::Tensor& targets_n, d
   const auto* targets = targets_n.data_ptr<std::int64_t>();
   const auto n = logits_nv.size(0);
   const auto v = logits_nv.size(1);
+  const auto stride = logits_nv.stride(0);
   auto* max_n = max_n_.data_ptr<float>();
   auto* inverse_n = inverse_n_.data_ptr<float>();
   sum_ = logits_nv.scalar_type() == at::kFloat
-             ? HWY_DYNAMIC_DISPATCH(cross_entropy_forward)(logits_nv.data_ptr<float>(), targets,
-                                                           smoothing, n, v, max_n, inverse_n)
+             ? HWY_DYNAMIC_DISPATCH(cross_entropy_forward)(
+                   logits_nv.data_ptr<float>(), stride, targets, smoothing, n, v, max_n, inverse_n)
              : HWY_DYNAMIC_DISPATCH(cross_entropy_forward_bfloat16)(
-                   bits(logits_nv), targets, smoothing, n, v, max_n, inverse_n);
+                   bits(logits_nv), stride, targets, smoothing, n, v, max_n, inverse_n);
 }
 
 void RowLosses::gradient(const at::Tensor& logits_nv, const at::Tensor& targets_n, double smoothing,
                          float dy, const at::Tensor& dlogits_nv) const {
+  require(dlogits_nv.stride(0) == logits_nv.stride(0), "logits and their gradient laid out alike");
   const auto* targets = targets_n.data_ptr<std::int64_t>();
   const auto n = logits_nv.size(0);
   const auto v = logits_nv.size(1);
+  const auto stride = logits_nv.stride(0);
   const auto* max_n = max_n_.data_ptr<float>();
   const auto* inverse_n = inverse_n_.data_ptr<float>();
   if (logits_nv.scalar_type() == at::kFloat) {
     HWY_DYNAMIC_DISPATCH(cross_entropy_backward)
-    (logits_nv.data_ptr<float>(), targets, smoothing, max_n, inverse_n, dy, n, v,
+    (logits_nv.data_ptr<float>(), stride, targets, smoothing, max_n, inverse_n, dy, n, v,
      dlogits_nv.data_ptr<float>());
   } else {
     HWY_DYNAMIC_DISPATCH(cross_entropy_backward_bfloat16)
-    (bits(logits_nv), targets, smoothing, max_n, inverse_n, dy, n, v, bits(dlogits_nv));
+    (bits(logits_nv), stride, targets, smoothing, max_n, inverse_n, dy, n, v, bits(dlogits_nv));
   }
 }
 

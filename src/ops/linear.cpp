@@ -17,8 +17,9 @@ HWY_BEFORE_NAMESPACE();
 namespace pg::ops::HWY_NAMESPACE {
 
 /// Adds the row (width) to each of n rows.
-void add_row(const float* row, std::int64_t n, std::int64_t width, float* rows) {
-  for (std::int64_t i = 0; i < n; ++i, rows += width) {
+void add_row(const float* row, std::int64_t n, std::int64_t width, float* rows,
+             std::int64_t stride) {
+  for (std::int64_t i = 0; i < n; ++i, rows += stride) {
     for_each_vector(width, [&](std::int64_t j, std::int64_t count) HWY_ATTR {
       store(hn::Add(load(rows + j, count), load(row + j, count)), rows + j, count);
     });
@@ -26,8 +27,9 @@ void add_row(const float* row, std::int64_t n, std::int64_t width, float* rows) 
 }
 
 /// Adds n rows of `width` to `sum`, one after the other.
-void add_rows(const float* rows, std::int64_t n, std::int64_t width, float* sum) {
-  for (std::int64_t i = 0; i < n; ++i, rows += width) {
+void add_rows(const float* rows, std::int64_t stride, std::int64_t n, std::int64_t width,
+              float* sum) {
+  for (std::int64_t i = 0; i < n; ++i, rows += stride) {
     for_each_vector(width, [&](std::int64_t j, std::int64_t count) HWY_ATTR {
       store(hn::Add(load(sum + j, count), load(rows + j, count)), sum + j, count);
     });
@@ -52,12 +54,12 @@ at::Tensor as_rows(const at::Tensor& x) {
 // oneDNN takes other kernels, which round differently, for few rows and for what is left over from
 // its groups of rows (of 6 with AVX2), and a sequence's result would depend on whether others are
 // in the batch. Products of whole groups of kRowGroup rows do not: a multiple of 6 and 8, not few.
-at::Tensor rows_times(const at::Tensor& a_rk, const MatrixView& b, std::int64_t n_columns) {
+void multiply_rows(const at::Tensor& a_rk, const MatrixView& b, const at::Tensor& c) {
   const auto rows = a_rk.size(0);
   const auto k = a_rk.size(1);
-  const at::Tensor c = at::empty({rows, n_columns}, a_rk.options());
+  const auto n_columns = c.size(1);
   const auto whole = rows / kRowGroup * kRowGroup;
-  multiply(whole, n_columns, k, view(a_rk), b, 0, {c.data_ptr<float>(), n_columns});
+  multiply(whole, n_columns, k, view(a_rk), b, 0, {c.data_ptr<float>(), c.stride(0)});
   if (whole < rows) {
     const at::Tensor rest_a = at::zeros({kRowGroup, k}, a_rk.options());
     const at::Tensor rest_c = at::empty({kRowGroup, n_columns}, a_rk.options());
@@ -65,12 +67,17 @@ at::Tensor rows_times(const at::Tensor& a_rk, const MatrixView& b, std::int64_t 
     multiply(kRowGroup, n_columns, k, view(rest_a), b, 0, {rest_c.data_ptr<float>(), n_columns});
     c.narrow(0, whole, rows - whole).copy_(rest_c.narrow(0, 0, rows - whole));
   }
+}
+
+at::Tensor rows_times(const at::Tensor& a_rk, const MatrixView& b, std::int64_t n_columns) {
+  at::Tensor c = at::empty({a_rk.size(0), n_columns}, a_rk.options());
+  multiply_rows(a_rk, b, c);
   return c;
 }
 
 void add_to_rows(const at::Tensor& row, const at::Tensor& rows) {
   HWY_DYNAMIC_DISPATCH(add_row)
-  (row.data_ptr<float>(), rows.size(0), rows.size(1), rows.data_ptr<float>());
+  (row.data_ptr<float>(), rows.size(0), rows.size(1), rows.data_ptr<float>(), rows.stride(0));
 }
 
 at::Tensor sum_of_rows(const at::Tensor& rows) {
@@ -81,8 +88,8 @@ at::Tensor sum_of_rows(const at::Tensor& rows) {
   for (std::int64_t first = 0; first < rows.size(0); first += kRows) {
     std::fill(block.begin(), block.end(), 0.0F);
     HWY_DYNAMIC_DISPATCH(add_rows)
-    (rows.data_ptr<float>() + first * width, std::min(kRows, rows.size(0) - first), width,
-     block.data());
+    (rows.data_ptr<float>() + first * rows.stride(0), rows.stride(0),
+     std::min(kRows, rows.size(0) - first), width, block.data());
     for (std::size_t i = 0; i < block.size(); ++i) total[i] += static_cast<double>(block[i]);
   }
   at::Tensor sum = at::empty({width}, rows.options());

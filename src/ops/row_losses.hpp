@@ -6,8 +6,8 @@
 
 namespace pg::ops::fast {
 
-/// Cross entropy of rows of logits, and what its gradient needs beside them: contiguous float32 or
-/// bfloat16 logits (n, v) and int64 targets (n) on the CPU.
+/// Cross entropy of rows of logits, and what its gradient needs beside them: float32 or bfloat16
+/// logits (n, v), whose rows may stand apart, and int64 targets (n) on the CPU.
 class RowLosses {
  public:
   /// Computes the losses; `smoothing` as in cross_entropy_sum().
@@ -23,7 +23,7 @@ class RowLosses {
   [[nodiscard]] const at::Tensor& inverse_n() const { return inverse_n_; }
 
   /// dlogits = dy times the gradient of the sum, for the same arguments as before. `dlogits_nv` has
-  /// the type of the logits and may be their memory.
+  /// the type and the strides of the logits and may be their memory.
   void gradient(const at::Tensor& logits_nv, const at::Tensor& targets_n, double smoothing,
                 float dy, const at::Tensor& dlogits_nv) const;
 

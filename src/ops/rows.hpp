@@ -2,10 +2,12 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "ops/sgemm.hpp"
 
-// Matrices as rows of features, contiguous float32 on the CPU: what linear() and the loss over its
-// outputs share.
+// Matrices as rows of features, float32 on the CPU, which are contiguous and may stand apart: what
+// linear() and the loss over its outputs share.
 
 namespace pg::ops::fast {
 
@@ -13,7 +15,7 @@ namespace pg::ops::fast {
 constexpr std::int64_t kRowGroup = 24;
 
 inline MatrixView view(const at::Tensor& matrix) {
-  return {matrix.data_ptr<float>(), matrix.size(1)};
+  return {matrix.data_ptr<float>(), std::max(matrix.stride(0), matrix.size(1))};
 }
 
 /// (..., width) of any type as a matrix of rows.
@@ -21,6 +23,8 @@ at::Tensor as_rows(const at::Tensor& x);
 
 /// a_rk times b (k, n_columns), each row rounded as if it stood among many.
 at::Tensor rows_times(const at::Tensor& a_rk, const MatrixView& b, std::int64_t n_columns);
+/// The same into c (rows, n_columns).
+void multiply_rows(const at::Tensor& a_rk, const MatrixView& b, const at::Tensor& c);
 
 /// Adds the row (width), contiguous, to each of the rows (n, width).
 void add_to_rows(const at::Tensor& row, const at::Tensor& rows);

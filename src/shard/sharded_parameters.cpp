@@ -37,8 +37,7 @@ ShardedParameters::ShardedParameters(std::vector<model::ParameterSpec> specs,
     : Parameters(std::move(specs), operand_type),
       group_(group),
       part_(static_cast<std::size_t>(comm::owner_of_part(group.rank, group.degree))),
-      settings_(settings),
-      pool_(device) {
+      settings_(settings) {
   const at::TensorOptions options = at::TensorOptions(at::kFloat).device(device);
   slices_.resize(specs_.size());
   leaves_.resize(specs_.size());
@@ -86,9 +85,13 @@ at::Tensor ShardedParameters::elements(const at::Tensor& words, bool is_half, st
   return (is_half ? words.view(operand_type_) : words).narrow(0, begin, count);
 }
 
+at::Tensor ShardedParameters::floats(std::int64_t n) const {
+  return at::empty({n}, values_.options());
+}
+
 void ShardedParameters::start_gather(Unit& unit) {
   if (unit.values.is_there() || unit.gathering) return;
-  unit.gather_wire = pool_.take(unit.gathered.n_words());
+  unit.gather_wire = floats(unit.gathered.n_words());
   for (const UnitLayout::Piece& piece : unit.gathered.pieces()) {
     if (piece.owner != group_.rank) continue;
     const model::Slice& mine = slices_[unit.members[piece.parameter]];
@@ -102,35 +105,35 @@ void ShardedParameters::gather(Unit& unit) {
   if (unit.values.is_there()) return;
   start_gather(unit);
   std::exchange(unit.gathering, nullptr)->wait();
-  unit.values.fill_from(pool_);
+  unit.values.fill_with(floats(unit.gathered.n_words()));
   for (const UnitLayout::Piece& piece : unit.gathered.pieces()) {
     elements(unit.values.writable(), piece.is_half, piece.full, piece.count)
         .copy_(elements(unit.gather_wire, piece.is_half, piece.wire, piece.count));
   }
-  pool_.give_back(std::exchange(unit.gather_wire, at::Tensor()));
+  unit.gather_wire.reset();
 }
 
 void ShardedParameters::release(Unit& unit) {
   if (unit.gathering) {
     std::exchange(unit.gathering, nullptr)->wait();
-    pool_.give_back(std::exchange(unit.gather_wire, at::Tensor()));
+    unit.gather_wire.reset();
   }
-  if (unit.values.is_there()) unit.values.return_to(pool_);
+  if (unit.values.is_there()) unit.values.empty();
 }
 
 void ShardedParameters::make_gradients(Unit& unit) {
   if (unit.gradients.is_there()) return;
-  unit.gradients.fill_from(pool_);
+  unit.gradients.fill_with(floats(unit.layout.n_words()));
   unit.gradients.writable().zero_();
 }
 
 void ShardedParameters::start_reduction(Unit& unit) {
-  unit.reduce_wire = pool_.take(unit.layout.n_words());
+  unit.reduce_wire = floats(unit.layout.n_words());
   for (const UnitLayout::Piece& piece : unit.layout.pieces()) {
     unit.reduce_wire.narrow(0, piece.wire, piece.count)
         .copy_(unit.gradients.writable().narrow(0, piece.full, piece.count));
   }
-  unit.gradients.return_to(pool_);
+  unit.gradients.empty();
   unit.reducing = group_.exchange.reduce_scatter(span_of(unit.reduce_wire), unit.layout.bounds(),
                                                  n_present_, group_.order);
   if (settings_.prefetch == 0) finish_reduction(unit);
@@ -141,7 +144,7 @@ void ShardedParameters::finish_reduction(Unit& unit) {
   std::exchange(unit.reducing, nullptr)->wait();
   const auto mine = static_cast<std::int64_t>(unit.layout.bounds()[part_]);
   gradient_.narrow(0, unit.first, unit.count).copy_(unit.reduce_wire.narrow(0, mine, unit.count));
-  pool_.give_back(std::exchange(unit.reduce_wire, at::Tensor()));
+  unit.reduce_wire.reset();
 }
 
 void ShardedParameters::before_forward(std::size_t unit) {

@@ -13,7 +13,7 @@
 #include "config/settings.hpp"
 #include "model/parameters.hpp"
 #include "model/pass.hpp"
-#include "shard/memory_pool.hpp"
+#include "shard/hollow_tensor.hpp"
 #include "shard/unit_layout.hpp"
 
 namespace pg::shard {
@@ -63,6 +63,7 @@ class ShardedParameters final : public model::Parameters, public model::UnitObse
   /// The elements of a piece in a buffer of words.
   [[nodiscard]] at::Tensor elements(const at::Tensor& words, bool is_half, std::int64_t begin,
                                     std::int64_t count) const;
+  [[nodiscard]] at::Tensor floats(std::int64_t n) const;
   void start_gather(Unit& unit);
   void gather(Unit& unit);
   void release(Unit& unit);
@@ -74,7 +75,6 @@ class ShardedParameters final : public model::Parameters, public model::UnitObse
   Group group_;
   std::size_t part_;  ///< of this rank in every buffer of gradients on the wire
   config::ShardSettings settings_;
-  MemoryPool pool_;
   std::vector<Unit> units_;
   at::Tensor gradient_;
   int n_present_ = 0;

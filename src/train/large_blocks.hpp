@@ -4,12 +4,11 @@
 
 namespace pg::train {
 
-/// From now on the memory of the process' tensors of 32 MB and more on the CPU is kept when they
-/// die, for the next of its size: the C library gives such blocks back to the system and takes them
+/// From now on the process' tensors of 1 MiB and more on the CPU come from an Arena, in huge pages
+/// where the system has them: the C library gives large blocks back to the system and takes them
 /// anew, and each of their pages then costs an interrupt, a tenth of a step of GPT-2 in bfloat16.
-/// What is kept and what is in use are never more than what was in use at once before, so the peak
-/// stays as it is. May be called again. An allocation
-/// that the system refuses, after what is kept has gone back to it, throws std::bad_alloc.
+/// The peak stays as it is. May be called again. Where there is no room for a tensor its allocation
+/// throws std::bad_alloc.
 void keep_large_blocks();
 
 /// Bytes of such blocks; 0 before keep_large_blocks().

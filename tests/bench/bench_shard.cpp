@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "base/error.hpp"
 #include "base/text.hpp"
@@ -41,8 +42,12 @@ int main(int argc, char** argv) {
   pg::comm::Session session;
   const auto& world = session.world();
   try {
-    const pg::config::Settings settings =
-        pg::bench::settings_of(argv[1], argv[2], argv[3], {argv + std::min(7, argc), argv + argc});
+    const std::vector<std::string> others(argv + std::min(7, argc), argv + argc);
+    for (const std::string& word : others) {
+      if (!word.starts_with("shard.")) continue;
+      pg::throw_settings(word, "MODES, which are such settings", "bench_train, which takes them");
+    }
+    const auto settings = pg::bench::case_of(argv[1], argv[2], argv[3], others).settings;
     const auto rounds = pg::parse_integer(argv[4]);
     const auto least_steps = pg::parse_integer(argv[5]);
     if (!rounds || !least_steps || *rounds < 1 || *least_steps < 1) {

@@ -44,12 +44,12 @@ void measure(const std::vector<std::string>& words, const comm::Communicator& wo
   if (!seconds || *seconds < 0) {
     throw_settings("SECONDS = " + words[3], "a number that is not negative", "3");
   }
-  const config::Settings settings =
-      bench::settings_of(words[0], words[1], words[2], {words.begin() + 4, words.end()});
+  const auto [settings, shard] =
+      bench::case_of(words[0], words[1], words[2], {words.begin() + 4, words.end()});
   const data::Corpus corpus = bench::corpus();
   train::use_one_thread();
   train::keep_large_blocks();
-  train::Trainer trainer(settings, corpus, world);
+  train::Trainer trainer(settings, corpus, world, {.shard = shard});
   record::TrialRecord record;
   const auto steps = bench::time_steps(trainer, record, [&](const bench::StepSeconds& so_far) {
     return world.rank() == 0 && so_far.wall.sum() >= *seconds;

@@ -17,22 +17,28 @@
 
 namespace pg::bench {
 
-/// A model of configs/models by its name, or of a file *.yaml, in a trial that has no last step and
-/// no validation. `others` are "path=value" and win. Throws InvalidInput and IoError.
-inline config::Settings settings_of(const std::string& model, const std::string& batch,
-                                    const std::string& sequence_length,
-                                    const std::vector<std::string>& others) {
+/// A trial without a last step or a validation, and how its parameters are shared out.
+struct Case {
+  config::Settings settings;
+  config::ShardSettings shard;
+};
+
+/// A model of configs/models by its name, or of a file *.yaml. `others` are "path=value" and win.
+/// Throws InvalidInput and IoError.
+inline Case case_of(const std::string& model, const std::string& batch,
+                    const std::string& sequence_length, const std::vector<std::string>& others) {
   const bool is_file = std::filesystem::path(model).extension() == ".yaml";
   const auto file = is_file ? std::filesystem::path(model)
                             : config::config_folder() / "models" / (model + ".yaml");
   config::LoadOptions load;
   load.overrides = {"train.batch=" + batch, "data.sequence_length=" + sequence_length};
   load.overrides.insert(load.overrides.end(), others.begin(), others.end());
-  config::Settings settings = config::load_study(file, load).base;
+  const config::Study study = config::load_study(file, load);
+  config::Settings settings = study.base;
   settings.train.steps = 1'000'000'000;
   settings.eval.interval = settings.train.steps;
   settings.eval.tail_steps = 1;
-  return settings;
+  return {settings, study.shard};
 }
 
 /// What they train on; its content does not matter to a clock.
