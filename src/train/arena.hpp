@@ -5,11 +5,11 @@
 
 namespace pg::train {
 
-/// Blocks of memory from one range of addresses, at the lowest place where they fit. A page that a
-/// block has used keeps its memory for the next block there, of whatever size, but pages in use and
-/// pages kept are together never more than were in use at once before: where a new block would
-/// exceed that, memory of other free pages goes back to the system first. Not for several threads
-/// at once.
+/// Blocks of memory from one range of addresses. A page that a block has used keeps its memory for
+/// the next blocks there, of whatever size, but pages in use and pages kept are together never more
+/// than 9/8 of what was in use at once before: where a new block would exceed that, memory of other
+/// free pages goes back to the system. A block goes to the smallest hole with memory that holds it;
+/// where there is none, as low as it can. Not for several threads at once.
 class Arena {
  public:
   /// Addresses for as many bytes as the machine has memory, or for fewer where the process may not
@@ -20,7 +20,6 @@ class Arena {
   ~Arena();
 
   [[nodiscard]] bool is_empty() const { return size_ == 0; }
-  [[nodiscard]] bool owns(const void* block) const;
 
   /// n > 0 bytes, at the beginning of a page; null where there is no room for them.
   void* take(std::size_t n);

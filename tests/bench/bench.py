@@ -34,7 +34,7 @@ class Case:
     settings: list = field(default_factory=list)
     rival: str = ""  # a family of pytorch_eager.py
     ranks: int = 1  # ours, and threads of PyTorch
-    alone: str = ""  # the same on one rank
+    beside: str = ""  # the case that it is compared with, on one rank or with whole parameters
 
 
 NANO = ["model.vocab_size=65"]
@@ -60,6 +60,8 @@ CASES = [
     Case("resnet-bk-8x128", "resnet-bk-d128-l4", 8, 128, ["model.dropout=0"]),
     Case("gpt2-4x256", "gpt2-small", 4, 256, GPT2, "gpt2-small"),
     Case("gpt2-4x256-2ranks", "gpt2-small", 4, 256, GPT2, "gpt2-small", 2, "gpt2-4x256"),
+    Case("gpt2-4x256-2shards", "gpt2-small", 4, 256, [*GPT2, "shard.degree=0"], "gpt2-small", 2,
+         "gpt2-4x256-2ranks"),
 ]
 
 
@@ -158,7 +160,7 @@ class Bench:
         plan = [("bench_peaks",), ("bench_ops",)] * arguments.rounds
         for case in arguments.cases:
             plan += [(case.name, program) for program in PRECISIONS] * arguments.rounds
-            extra = 0 if case.alone else len(self.core_types) - 1  # to find the best one
+            extra = 0 if case.beside else len(self.core_types) - 1  # to find the best one
             if case.rival:
                 plan += [(case.name, PYTORCH)] * (arguments.rounds + extra)
         self.progress = Progress(plan)
@@ -206,8 +208,8 @@ class Bench:
             found = self.keep(n, case.name, f"{PYTORCH} ({core})", line)
             return float(found["tokens_per_s"])
 
-        if case.alone in self.best_core:
-            self.best_core[case.name] = self.best_core[case.alone]
+        if case.beside in self.best_core:
+            self.best_core[case.name] = self.best_core[case.beside]
         if case.name not in self.best_core:
             first = CASES.index(case) % len(self.core_types)
             rates = {core: run(core)
@@ -310,13 +312,13 @@ def print_cases(bench):
 
 def print_ranks(bench):
     names = [case.name for case in bench.arguments.cases]
-    pairs = [case for case in bench.arguments.cases if case.alone in names]
+    pairs = [case for case in bench.arguments.cases if case.beside in names]
     if pairs:
-        print("\nTwo ranks against one, the same batch:")
+        print("\nTwo ranks against one, shared-out parameters against whole ones, the same batch:")
     for case in pairs:
         for program in PRECISIONS:
-            ratios = bench.ratios(case.name, program, case.alone, program)
-            print(f"  {case.alone:<22} {program:<26} {spread(ratios, '{:.2f}')}")
+            ratios = bench.ratios(case.name, program, case.beside, program)
+            print(f"  {case.name:<22} {program:<26} {spread(ratios, '{:.2f}')}")
 
 
 def print_operators(bench):

@@ -53,22 +53,23 @@ BOOST_AUTO_TEST_CASE(small_tensors_are_not_its_business) {
 
 BOOST_AUTO_TEST_CASE(what_would_raise_the_peak_goes_back_to_the_system) {
   train::forget_large_blocks();
-  at::Tensor low = block(10);
-  at::Tensor high = block(90);
+  at::Tensor low = block(20);
+  at::Tensor high = block(80);
   high.fill_(7);
   low.reset();
   high.reset();
   BOOST_TEST(train::large_block_bytes().kept == 100U * kMebi);
-  low = block(10);
+  low = block(20);
   const at::Tensor between = block(20);
   high = block(30);
-  BOOST_TEST(train::large_block_bytes().kept == 40U * kMebi);
+  BOOST_TEST(train::large_block_bytes().kept == 30U * kMebi);
   low.reset();
-  // Fits only above: 20 + 30 in use, 10 and 40 kept, 60 more need 20 that have no memory yet.
+  // Fits only above: 20 + 30 in use, 20 and 30 kept, 60 more need 30 that have no memory yet.
   const at::Tensor other = block(60);
   BOOST_TEST(train::large_block_bytes().in_use == 110U * kMebi);
-  BOOST_TEST(train::large_block_bytes().kept == 0U);
   BOOST_TEST(train::large_block_bytes().most_in_use == 110U * kMebi);
+  BOOST_TEST(train::large_block_bytes().kept > 8U * kMebi);  // not more of it than it has to be
+  BOOST_TEST(train::large_block_bytes().kept <= 110U * kMebi / 8);
   BOOST_TEST(other.select(0, 0).item<int>() == 7);
   BOOST_TEST(other.select(0, -1).item<int>() == 0);  // a new page
 }
@@ -82,7 +83,7 @@ BOOST_AUTO_TEST_CASE(what_the_system_refuses_is_out_of_memory) {
   BOOST_TEST(block(40).numel() == 40 * kMebi);
 }
 
-BOOST_AUTO_TEST_CASE(together_they_are_never_more_than_was_in_use) {
+BOOST_AUTO_TEST_CASE(together_they_are_never_much_more_than_was_in_use) {
   train::forget_large_blocks();
   const random::Stream stream(3, random::Purpose::test);
   std::vector<at::Tensor> held;
@@ -102,7 +103,7 @@ BOOST_AUTO_TEST_CASE(together_they_are_never_more_than_was_in_use) {
     }
     const auto bytes = train::large_block_bytes();
     BOOST_TEST(bytes.in_use == static_cast<std::size_t>(in_use));
-    BOOST_TEST(bytes.in_use + bytes.kept <= bytes.most_in_use);
+    BOOST_TEST(bytes.in_use + bytes.kept <= bytes.most_in_use + bytes.most_in_use / 8);
   }
   held.clear();
   train::forget_large_blocks();
