@@ -21,11 +21,14 @@ class LargeBlocks final : public CpuAllocator {
   explicit LargeBlocks(at::Allocator* smaller) : smaller_(smaller) {}
 
   at::DataPtr make(std::size_t n) const override {
-    if (n < kLeast || arena_.is_empty()) return smaller_->allocate(n);
+    if (n < kLeast) return smaller_->allocate(n);
     const std::lock_guard lock(mutex_);
-    void* const data = arena_.take(n);
-    if (data == nullptr) throw std::bad_alloc();
-    return {data, data, &release, at::kCPU};
+    if (void* const data = arena_.take(n)) return {data, data, &release, at::kCPU};
+    try {
+      return smaller_->allocate(n);  // the system gave the arena fewer addresses than it has
+    } catch (const c10::Error&) {
+      throw std::bad_alloc();
+    }
   }
 
   LargeBlockBytes bytes() const {
