@@ -19,7 +19,6 @@ class Arena {
   Arena& operator=(const Arena&) = delete;
   ~Arena();
 
-
   /// n > 0 bytes, at the beginning of a page; null where there is no room for them.
   void* take(std::size_t n);
   void give_back(void* block);
