@@ -322,7 +322,7 @@ Value Operators::loss(const Value& x, const Matrix& head) const {
     const Memory w_half = tape_.bytes(half ? kHalf * n_weights : 0);
     const Memory x_half = tape_.bytes(half ? kHalf * piece * head.n_in : 0);
     const Memory logits = tape_.bytes(size * piece * ops::logits_stride(head.n_out));
-    const Memory part = tape_.floats(graph ? piece * head.n_in : 0);
+    const Memory part = tape_.floats(half && graph ? piece * head.n_in : 0);
   }
   return tape_.made(1, tape_.bytes(kDouble), {x},
                     [dx, dw](const Memory&) { return Gradients{dx}; });

@@ -37,14 +37,13 @@ class Arena {
     std::size_t size;
     bool has_memory;
   };
-  using Ranges = std::map<std::size_t, Free>;
 
   void add_free(std::size_t offset, Free range);
   void give_memory_back(std::size_t n);
 
   char* start_ = nullptr;
   std::size_t size_ = 0;
-  Ranges free_;                              ///< by offset
+  std::map<std::size_t, Free> free_;         ///< by offset
   std::map<std::size_t, std::size_t> used_;  ///< size by offset
   std::size_t in_use_ = 0;
   std::size_t kept_ = 0;

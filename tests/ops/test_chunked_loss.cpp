@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "ops/instruction_sets.hpp"
+#include "ops/loss_pieces.hpp"
 #include "ops/ops.hpp"
 #include "ops/reference.hpp"
 #include "ops/rounded.hpp"
@@ -19,7 +20,6 @@ BOOST_AUTO_TEST_SUITE(chunked_loss)
 
 namespace {
 
-// Pieces of 96 rows.
 constexpr std::int64_t kVocabulary = 300'001, kWidth = 7;
 
 at::Tensor targets_of(std::int64_t n, std::int64_t vocabulary) {
@@ -69,17 +69,22 @@ void check_close(const Tensors& found, const Tensors& expected, double tolerance
 
 }  // namespace
 
+BOOST_AUTO_TEST_CASE(the_inputs_here_are_more_than_one_piece) {
+  BOOST_TEST(ops::rows_of_piece(kVocabulary) == 96);
+}
+
 BOOST_AUTO_TEST_CASE(pieces_match_the_whole) {
   for (const bool biased : {false, true}) {
-    const double smoothing = biased ? 0.1 : 0;
-    const Tensors inputs = inputs_of(biased ? 97 : 110, kVocabulary, biased);
-    const at::Tensor weight = at::full({}, 0.3, at::kDouble);
-    const Tensors expected = value_and_gradients(whole(smoothing), inputs, weight, at::kDouble);
-    BOOST_TEST_CONTEXT("bias and smoothing " << biased) {
-      check_close(value_and_gradients(chunked(smoothing), inputs, weight, at::kFloat), expected,
-                  1e-6);
-      check_close(value_and_gradients(chunked(smoothing), inputs, weight, at::kDouble), expected,
-                  1e-11);
+    for (const double smoothing : {0.0, 0.1}) {
+      const Tensors inputs = inputs_of(biased ? 97 : 110, kVocabulary, biased);
+      const at::Tensor weight = at::full({}, 0.3, at::kDouble);
+      const Tensors expected = value_and_gradients(whole(smoothing), inputs, weight, at::kDouble);
+      BOOST_TEST_CONTEXT("bias " << biased << " smoothing " << smoothing) {
+        check_close(value_and_gradients(chunked(smoothing), inputs, weight, at::kFloat), expected,
+                    1e-6);
+        check_close(value_and_gradients(chunked(smoothing), inputs, weight, at::kDouble), expected,
+                    1e-11);
+      }
     }
   }
 }
