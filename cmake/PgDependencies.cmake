@@ -24,11 +24,27 @@ find_package(Boost 1.74 REQUIRED COMPONENTS unit_test_framework)  # also the hea
 if(PG_TORCH)
   find_package(Torch REQUIRED)
   # Not find_package(dnnl): Debian's config file insists on OpenCL headers that nothing here uses.
-  find_path(DNNL_INCLUDE_DIR oneapi/dnnl/dnnl.h REQUIRED)
+  # Beside the library first: a downloaded LibTorch has headers of another oneDNN.
   find_library(DNNL_LIBRARY dnnl REQUIRED)
+  cmake_path(GET DNNL_LIBRARY PARENT_PATH dnnl_folder)
+  find_path(DNNL_INCLUDE_DIR oneapi/dnnl/dnnl.h NO_DEFAULT_PATH
+    PATHS ${dnnl_folder}/../include ${dnnl_folder}/../../include)
+  find_path(DNNL_INCLUDE_DIR oneapi/dnnl/dnnl.h REQUIRED)
   add_library(pg_dnnl INTERFACE IMPORTED)
   target_include_directories(pg_dnnl SYSTEM INTERFACE ${DNNL_INCLUDE_DIR})
   target_link_libraries(pg_dnnl INTERFACE ${DNNL_LIBRARY})
+  # And a oneDNN inside of it, some of whose functions both libraries export by one name: whichever is
+  # loaded second calls the first one's, finds none of its kernels and refuses every other product.
+  # So ours goes to the front of the linker's list.
+  set(pg_dnnl_first "LINKER:--no-as-needed,${DNNL_LIBRARY},--as-needed")
+  # It has some of another fmt, too. The headers of the libraries that are linked here come before
+  # them: by a link to each folder, because /usr/include must not come before the compiler's own.
+  set(linked_headers ${PROJECT_BINARY_DIR}/linked_headers)
+  get_target_property(FMT_INCLUDE_DIR fmt::fmt INTERFACE_INCLUDE_DIRECTORIES)
+  file(MAKE_DIRECTORY ${linked_headers})
+  file(CREATE_LINK ${FMT_INCLUDE_DIR}/fmt ${linked_headers}/fmt SYMBOLIC)
+  file(CREATE_LINK ${DNNL_INCLUDE_DIR}/oneapi ${linked_headers}/oneapi SYMBOLIC)
+  include_directories(BEFORE SYSTEM ${linked_headers})
   find_package(hwy REQUIRED)
   find_package(OpenMP REQUIRED COMPONENTS CXX)
 endif()

@@ -5,6 +5,8 @@
 #include "ops/simd-inl.hpp"
 // clang-format on
 
+#include <fmt/format.h>
+
 #include <oneapi/dnnl/dnnl.hpp>
 
 #include <algorithm>
@@ -128,9 +130,13 @@ void multiply(const at::Tensor& a_mk, const at::Tensor& b_kn, const at::Tensor& 
     found->second.execute(stream, arguments);
     stream.wait();
   } catch (const dnnl::error& e) {
-    throw InternalError({std::string("oneDNN refused a bfloat16 product: ") + e.what(),
-                         "bfloat16 matrices (m, k) and (k, n)",
-                         "train.precision: float32, or another build of oneDNN"});
+    throw InternalError(
+        {fmt::format("oneDNN refused a bfloat16 product, (m, k, n) = ({}, {}, {}): {} "
+                     "(its status {})",
+                     a_mk.size(0), a_mk.size(1), b_kn.size(1), e.what(),
+                     static_cast<int>(e.status)),
+         "bfloat16 matrices (m, k) and (k, n)",
+         "train.precision: float32, or another build of oneDNN"});
   }
 }
 

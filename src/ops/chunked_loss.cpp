@@ -7,11 +7,15 @@
 #include "ops/autograd.hpp"
 #include "ops/bfloat16.hpp"
 #include "ops/checks.hpp"
+#include "ops/chunked_loss.hpp"
+#include "ops/cuda/cuda.hpp"
 #include "ops/fast.hpp"
-#include "ops/loss_pieces.hpp"
-#include "ops/ops.hpp"
 #include "ops/row_losses.hpp"
 #include "ops/rows.hpp"
+
+#ifdef PG_CUDA
+#include "ops/cuda/loss_pieces.hpp"
+#endif
 
 // The logits of a large vocabulary are the largest tensor of a training step, and so is their
 // gradient. Neither ever exists whole here: the rows are taken in pieces, and the gradient of a
@@ -31,39 +35,9 @@ at::Tensor empty_logits(std::int64_t rows, std::int64_t vocabulary,
   return at::empty({rows, logits_stride(vocabulary)}, options).narrow(1, 0, vocabulary);
 }
 
-struct Inputs {
-  at::Tensor x_nd, w_vd, bias_v, targets_n;  ///< contiguous; bias_v may be undefined
-  double smoothing;
-  Precision precision;
-};
-
-/// Gradients of the sum over the pieces so far, undefined where nobody asks.
-struct Totals {
-  at::Tensor dx_nd, dw_vd, dbias_v;
-
-  [[nodiscard]] bool wanted() const {
-    return dx_nd.defined() || dw_vd.defined() || dbias_v.defined();
-  }
-};
-
-/// Rows first..first + rows of the inputs.
-struct Piece {
-  std::int64_t first;
-  std::int64_t rows;
-
-  [[nodiscard]] at::Tensor of(const at::Tensor& tensor) const {
-    return tensor.narrow(0, first, rows);
-  }
-  void add_to(const at::Tensor& total, const at::Tensor& part) const {
-    if (first == 0) {
-      total.copy_(part);
-    } else {
-      total.add_(part);
-    }
-  }
-};
-
-// Each kind of pieces returns the loss of one piece and adds its gradients to the totals.
+using Inputs = ChunkedLossInputs;
+using Totals = ChunkedLossTotals;
+using Piece = LossPiece;
 
 /// float32 on the CPU.
 class FloatPieces {
@@ -175,21 +149,8 @@ class OtherPieces {
   const Inputs& in_;
 };
 
-template <class Pieces>
-at::Tensor sum_of_pieces(const Inputs& inputs, const Totals& totals) {
-  const Pieces pieces(inputs);
-  const auto n = inputs.x_nd.size(0);
-  const auto most = rows_of_piece(inputs.w_vd.size(0));
-  at::Tensor sum;
-  for (std::int64_t first = 0; first < n; first += most) {
-    const at::Tensor loss = pieces({first, std::min(most, n - first)}, totals);
-    sum = sum.defined() ? sum + loss : loss;
-  }
-  return sum;
-}
-
-/// Times the incoming gradient and rounded to the precision, in place: what gradients of linear()
-/// are.
+/// Times the incoming gradient and, on a CPU, rounded to the precision, in place: what gradients of
+/// linear() are.
 at::Tensor finished(const at::Tensor& total, const at::Tensor& gradient, Precision precision) {
   if (!total.defined()) return total;
   const bool fast = fast::applies(total);
@@ -198,7 +159,7 @@ at::Tensor finished(const at::Tensor& total, const at::Tensor& gradient, Precisi
     return total;
   }
   if (!total.is_cpu() || gradient.item<double>() != 1) total.mul_(gradient.to(total.scalar_type()));
-  if (precision != Precision::float32) {
+  if (total.is_cpu() && precision != Precision::float32) {
     total.copy_(total.to(scalar_type(precision)));
   }
   return total;
@@ -223,6 +184,10 @@ struct ChunkedLossFunction : torch::autograd::Function<ChunkedLossFunction> {
     } else if (fast && precision == Precision::bfloat16 &&
                fast::bfloat16_applies(inputs.x_nd, inputs.w_vd)) {
       loss = sum_of_pieces<BFloat16Pieces>(inputs, totals);
+#ifdef PG_CUDA
+    } else if (on_gpu(inputs.x_nd) && precision != Precision::float16) {
+      loss = sum_of_pieces<cuda::Pieces>(inputs, totals);
+#endif
     } else {
       loss = sum_of_pieces<OtherPieces>(inputs, totals);
     }

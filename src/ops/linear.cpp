@@ -51,6 +51,12 @@ at::Tensor as_rows(const at::Tensor& x) {
   return x.contiguous().view({rows, x.size(-1)});
 }
 
+std::vector<std::int64_t> with_width(const at::Tensor& like, std::int64_t width) {
+  auto sizes = like.sizes().slice(0, static_cast<std::size_t>(like.dim()) - 1).vec();
+  sizes.push_back(width);
+  return sizes;
+}
+
 // oneDNN takes other kernels, which round differently, for few rows and for what is left over from
 // its groups of rows (of 6 with AVX2), and a sequence's result would depend on whether others are
 // in the batch. Products of whole groups of kRowGroup rows do not: a multiple of 6 and 8, not few.
@@ -99,13 +105,6 @@ at::Tensor sum_of_rows(const at::Tensor& rows) {
 }
 
 namespace {
-
-/// The sizes of `like` but for the last, which is `width`.
-std::vector<std::int64_t> with_width(const at::Tensor& like, std::int64_t width) {
-  auto sizes = like.sizes().slice(0, static_cast<std::size_t>(like.dim()) - 1).vec();
-  sizes.push_back(width);
-  return sizes;
-}
 
 struct LinearFunction : torch::autograd::Function<LinearFunction> {
   static at::Tensor forward(Context* context, const at::Tensor& x_input, const at::Tensor& w_input,

@@ -11,12 +11,13 @@
 #include "ops/reference.hpp"
 
 namespace pg::ops {
-namespace {
 
 bool on_gpu(const at::Tensor& x) {
   return kHasGpuKernels && x.is_cuda() && x.scalar_type() == at::kFloat &&
          x.layout() == at::kStrided;
 }
+
+namespace {
 
 /// The implementation of an operator that x calls for.
 template <class F>
@@ -41,10 +42,8 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const std::optional<
   if (precision == Precision::float32) return ops::linear(x, w, bias);
   checks::linear(x, w, bias, precision);
   const at::ScalarType type = scalar_type(precision);
-  if (!x.is_cpu()) {
-    const at::Tensor y = at::matmul(x.to(type), w.to(type).t());
-    return (bias ? y + bias->to(type) : y).to(x.scalar_type());
-  }
+  if (on_gpu(x)) return cuda::linear_half(x, w, bias, type);
+  if (!x.is_cpu()) return reference::linear_half(x, w, bias, type);
   if (precision == Precision::bfloat16 && fast::bfloat16_applies(x, w)) {
     return fast::linear_bfloat16(x, w, bias);
   }

@@ -32,9 +32,10 @@ inline at::ScalarType scalar_type(Precision precision) {
 }
 
 /// The same with x, w, bias, y and all their gradients rounded to `precision`, and sums in float32:
-/// what automatic mixed precision computes. Elsewhere than on a CPU the device's own half-precision
-/// product. float32 is linear() itself, whatever the tensors' type. w may be rounded already: of
-/// the type of `precision`, as its gradient is then.
+/// what automatic mixed precision computes. On a GPU y and the gradients are those sums, not
+/// rounded again, but for the gradient of a w that is rounded. float32 is linear() itself, whatever
+/// the tensors' type. w may be rounded already: of the type of `precision`, as its gradient is
+/// then.
 at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const std::optional<at::Tensor>& bias,
                   Precision precision);
 

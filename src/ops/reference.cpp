@@ -41,7 +41,8 @@ at::Tensor function(const at::Tensor& h, GateFunction f) {
 
 /// (b, t, n_heads d_head) -> (b, n_heads, t, d_head).
 at::Tensor heads_of(const at::Tensor& x_btd, std::int64_t n_heads) {
-  return x_btd.reshape({x_btd.size(0), x_btd.size(1), n_heads, -1}).transpose(1, 2);
+  return x_btd.reshape({x_btd.size(0), x_btd.size(1), n_heads, x_btd.size(2) / n_heads})
+      .transpose(1, 2);
 }
 
 /// Rotates the pairs (i, i + d_head/2) of x (b, heads, t, d_head).
@@ -167,6 +168,12 @@ struct UpstreamHybridFunction : torch::autograd::Function<UpstreamHybridFunction
 at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const std::optional<at::Tensor>& bias) {
   const at::Tensor y = at::matmul(x, w.t());
   return bias ? y + *bias : y;
+}
+
+at::Tensor linear_half(const at::Tensor& x, const at::Tensor& w,
+                       const std::optional<at::Tensor>& bias, at::ScalarType type) {
+  const auto rounded = bias ? std::optional(bias->to(type)) : std::nullopt;
+  return reference::linear(x.to(type), w.to(type), rounded).to(x.scalar_type());
 }
 
 at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& scale, const at::Tensor& bias,

@@ -10,6 +10,9 @@
 namespace pg::ops::reference {
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const std::optional<at::Tensor>& bias);
+/// In the half precision `type`, y in x's.
+at::Tensor linear_half(const at::Tensor& x, const at::Tensor& w,
+                       const std::optional<at::Tensor>& bias, at::ScalarType type);
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& scale, double eps);
 at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& scale, const at::Tensor& bias,
                       double eps);

@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <cstdint>
+#include <vector>
 
 #include "ops/sgemm.hpp"
 
@@ -20,6 +22,8 @@ inline MatrixView view(const at::Tensor& matrix) {
 
 /// (..., width) of any type as a matrix of rows.
 at::Tensor as_rows(const at::Tensor& x);
+/// The sizes of `like` but for the last, which is `width`.
+std::vector<std::int64_t> with_width(const at::Tensor& like, std::int64_t width);
 
 /// a_rk times b (k, n_columns), each row rounded as if it stood among many.
 at::Tensor rows_times(const at::Tensor& a_rk, const MatrixView& b, std::int64_t n_columns);

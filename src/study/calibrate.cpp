@@ -23,6 +23,8 @@ namespace {
 constexpr std::size_t kMostShapes = 6;
 constexpr int kMostReductions = 20;
 constexpr int kRounds = 5;
+/// Small kernels and all: what is too slow to be timed on this GPU is left out.
+constexpr double kLeastGpuFlopsPerS = 5e12;
 
 double seconds_of(const std::function<void()>& action) {
   using Clock = std::chrono::steady_clock;
@@ -42,6 +44,7 @@ double median(std::vector<double> values) {
 std::vector<double> medians_over_ranks(const std::vector<std::vector<double>>& my_rounds,
                                        const comm::Communicator& world) {
   const std::size_t width = my_rounds.front().size();
+  if (width == 0) return {};  // on every rank
   std::vector<std::string> words;
   for (const auto& round : my_rounds) {
     for (const double value : round) words.push_back(shortest(value));
@@ -63,8 +66,9 @@ std::vector<double> medians_over_ranks(const std::vector<std::vector<double>>& m
 class ChunkTimer {
  public:
   /// Runs a step to warm up, and from it guesses how many steps take `budget_s`.
-  ChunkTimer(config::Settings settings, const data::Corpus& corpus, double budget_s)
-      : settings_(std::move(settings)), corpus_(corpus) {
+  ChunkTimer(config::Settings settings, const data::Corpus& corpus, at::Device device,
+             double budget_s)
+      : settings_(std::move(settings)), corpus_(corpus), device_(device) {
     // As in most trials, several chunks for one optimizer step.
     constexpr std::int64_t kChunks = 8;
     settings_.train.batch = kChunks * settings_.train.chunk;
@@ -86,13 +90,14 @@ class ChunkTimer {
     settings_.eval.interval = settings_.eval.tail_interval = steps;
     record::TrialRecord record;
     const auto alone = comm::Communicator::alone();
-    train::Trainer trainer(settings_, corpus_, alone);
+    train::Trainer trainer(settings_, corpus_, alone, {.device = device_});
     trainer.run([](const auto&) { return true; }, record);
     return trainer.timing();
   }
 
   config::Settings settings_;
   const data::Corpus& corpus_;
+  at::Device device_;
   std::int64_t steps_ = 1;
 };
 
@@ -126,7 +131,7 @@ double time_reduction(const comm::Communicator& team, std::int64_t bytes, double
 
 scheduler::CostModel calibrate(const std::vector<const Trial*>& trials, const data::Corpus& corpus,
                                const comm::Communicator& world, const comm::Teams& teams,
-                               double budget_s) {
+                               at::Device device, double budget_s) {
   scheduler::CostModel model;
   struct Shape {
     const Trial* trial;
@@ -152,12 +157,15 @@ scheduler::CostModel calibrate(const std::vector<const Trial*>& trials, const da
   if (shapes.empty()) return model;
 
   const double share = budget_s / static_cast<double>(shapes.size() + 1);
+  const double least_flops_per_s =
+      device.is_cpu() ? scheduler::Assumptions().flops_per_s : kLeastGpuFlopsPerS;
   std::vector<std::pair<const scheduler::Work*, ChunkTimer>> timers;
   for (const Shape& shape : shapes) {
     // A model whose first step alone would outlast the budget many times stays an assumption.
     constexpr double kLongestWarmUp = 20;
-    if (shape.work.chunk_flops / scheduler::Assumptions().flops_per_s > kLongestWarmUp) continue;
-    timers.emplace_back(&shape.work, ChunkTimer(shape.trial->settings, corpus, share / kRounds));
+    if (shape.work.chunk_flops / least_flops_per_s > kLongestWarmUp) continue;
+    timers.emplace_back(&shape.work,
+                        ChunkTimer(shape.trial->settings, corpus, device, share / kRounds));
   }
   // Round by round over all shapes: a machine's slow moments last for seconds.
   std::vector<std::vector<double>> rounds(kRounds);

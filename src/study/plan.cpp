@@ -83,9 +83,9 @@ Plan make_plan(const config::Study& study, int n_ranks, const comm::Communicator
     works.push_back(work_of(trial.settings, corpus));
     works.back().smallest_team = train::degree_of(study.shard, comm::Teams::largest(n_ranks));
   }
-  const scheduler::CostModel model = study.shard.degree == 1
-                                         ? calibrate(all, corpus, world, teams, kCalibrationSeconds)
-                                         : scheduler::CostModel();
+  const scheduler::CostModel model =
+      study.shard.degree == 1 ? calibrate(all, corpus, world, teams, at::kCPU, kCalibrationSeconds)
+                              : scheduler::CostModel();
   Schedule& schedule = plan.schedule.emplace();
   schedule.n_ranks = n_ranks;
   double most = 0;

@@ -226,9 +226,10 @@ class Runner {
     }
     if (!cost_model_) {
       // A model that is shared out may not fit on the one rank that would be timed.
-      cost_model_ = study_.shard.degree == 1 ? calibrate(trials, corpus_, machine_.world,
-                                                         machine_.teams, calibration_budget(trials))
-                                             : scheduler::CostModel();
+      cost_model_ = study_.shard.degree == 1
+                        ? calibrate(trials, corpus_, machine_.world, machine_.teams,
+                                    machine_.placement.device, calibration_budget(trials))
+                        : scheduler::CostModel();
     }
     nlohmann::json ended = nlohmann::json::array();
     const checkpoint::Policy checkpoints{.interval_s = study_.checkpoint.interval_s,

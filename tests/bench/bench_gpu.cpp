@@ -1,16 +1,18 @@
 // Tokens per second of a forward and backward pass of GPT-2 small on a GPU, 8 sequences of 1024.
+// Usage: bench_gpu [float32|bfloat16], without a word both
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 #include <torch/cuda.h>
 
 #include <algorithm>
 #include <chrono>
+#include <string_view>
 #include <vector>
 
 #include "config/study.hpp"
 #include "model/network.hpp"
 
-int main() {
+int main(int argc, char** argv) {
   using namespace pg;
   if (!torch::cuda::is_available()) {
     fmt::print("there is no CUDA device\n");
@@ -29,6 +31,8 @@ int main() {
   };
   const model::Example example{tokens(), tokens(), {}};
   for (const auto precision : {ops::Precision::float32, ops::Precision::bfloat16}) {
+    const std::string_view name = precision == ops::Precision::float32 ? "float32" : "bfloat16";
+    if (argc > 1 && name != argv[1]) continue;
     model::PassOptions options;
     options.precision = precision;
     std::vector<double> rates;
@@ -42,9 +46,9 @@ int main() {
     }
     std::sort(rates.begin(), rates.end());
     const double median = rates[kRounds / 2];
-    fmt::print("{}: {:.0f} tokens/s [{:.0f} to {:.0f}], {:.1f} TFLOP/s\n",
-               precision == ops::Precision::float32 ? "float32" : "bfloat16", median, rates.front(),
-               rates.back(), 3e-12 * network.forward_flops(kLength, 0) / kLength * median);
+    fmt::print("{}: {:.0f} tokens/s [{:.0f} to {:.0f}], {:.1f} TFLOP/s\n", name, median,
+               rates.front(), rates.back(),
+               3e-12 * network.forward_flops(kLength, 0) / kLength * median);
   }
   return 0;
 }

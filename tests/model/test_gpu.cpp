@@ -95,7 +95,7 @@ BOOST_AUTO_TEST_CASE(checkpointed_activations_change_nothing_there) {
   }
 }
 
-BOOST_AUTO_TEST_CASE(half_precision_there_is_that_of_the_cpu_within_its_rounding) {
+BOOST_AUTO_TEST_CASE(half_precision_there_is_off_by_its_rounding) {
   if (!has_gpu()) return;
   for (const auto precision : {ops::Precision::bfloat16, ops::Precision::float16}) {
     model::PassOptions options;
@@ -103,12 +103,15 @@ BOOST_AUTO_TEST_CASE(half_precision_there_is_that_of_the_cpu_within_its_rounding
     const double unit = precision == ops::Precision::bfloat16 ? 0x1p-7 : 0x1p-10;
     for (const char* name : {"gpt", "llama", "t5-v1.1"}) {
       const config::ModelSettings settings = family(name);
-      const Result here = run(settings, {}, at::kCPU, at::kFloat, options);
-      const Result there = run(settings, {}, at::kCUDA, at::kFloat, options);
       const Result exact = run(settings, {}, at::kCPU, at::kDouble);
-      BOOST_TEST(distance(there.logits, here.logits) < unit, name);
-      BOOST_TEST(distance(there.gradients, here.gradients) < 4 * unit, name);
-      BOOST_TEST(distance(there.logits, exact.logits) > unit / 100, name);  // it did round
+      const Result there = run(settings, {}, at::kCUDA, at::kFloat, options);
+      const double logits = distance(there.logits, exact.logits) / unit;
+      const double gradients = distance(there.gradients, exact.gradients) / unit;
+      BOOST_TEST_MESSAGE(name << ": logits off by " << logits << ", gradients by " << gradients
+                              << " units of the precision");
+      BOOST_TEST(logits < 1, name);
+      BOOST_TEST(logits > 0.01, name);  // it did round
+      BOOST_TEST(gradients < 4, name);
     }
   }
 }

@@ -8,6 +8,7 @@
 
 #include "ops/ops.hpp"
 #include "ops/reference.hpp"
+#include "ops/rounded.hpp"
 #include "ops/tensors.hpp"
 
 namespace pg::testing {
@@ -220,6 +221,31 @@ std::vector<OperatorCase> half_precision_cases(const Attention& attention,
     if (one.t == 1 || one.u == 1) continue;
     cases.push_back(one.with(attention, precision));
     cases.back().limit = 2 * unit;
+  }
+  return cases;
+}
+
+/// Products in half precision, of rows that begin at multiples of 16 bytes and of others. A
+/// gradient that lies between two numbers may be rounded to either: hence the limit.
+template <class Linear>
+std::vector<OperatorCase> half_linear_cases(const Linear& linear, ops::Precision precision) {
+  const auto type = ops::scalar_type(precision);
+  std::vector<OperatorCase> cases;
+  for (const auto& [rows, n_in, n_out] : std::vector<std::array<std::int64_t, 3>>{
+           {1, 1, 1}, {1, 7, 3}, {5, 1, 9}, {33, 65, 11}, {64, 128, 32}, {257, 24, 50}}) {
+    for (const bool biased : {false, true}) {
+      Tensors inputs = {normal({rows, n_in}), normal({n_out, n_in}, 2)};
+      if (biased) inputs.push_back(normal({n_out}, 3));
+      const auto bias = [](const Tensors& in) {
+        return in.size() > 2 ? std::optional(in[2]) : std::nullopt;
+      };
+      cases.push_back(
+          {"linear " + std::to_string(rows) + " x " + std::to_string(n_in) + " to " +
+               std::to_string(n_out) + (biased ? ", bias" : ""),
+           [=](const Tensors& in) { return linear(in[0], in[1], bias(in), precision); },
+           [=](const Tensors& in) { return linear_of_rounded(in[0], in[1], bias(in), type); },
+           inputs, 2e-4});
+    }
   }
   return cases;
 }

@@ -181,6 +181,50 @@ BOOST_AUTO_TEST_CASE(the_loss_in_pieces_computes_what_the_loss_in_one_does) {
              at::kCUDA);
 }
 
+BOOST_AUTO_TEST_CASE(products_in_half_precision_are_sums_of_rounded_factors) {
+  if (!has_gpu()) return;
+  using Linear = at::Tensor(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&,
+                            ops::Precision);
+  for (const auto precision : {ops::Precision::bfloat16, ops::Precision::float16}) {
+    for (const auto& one : half_linear_cases(static_cast<Linear*>(&ops::linear), precision)) {
+      check_case(one, at::kCUDA);
+    }
+    // Weights that were rounded before have a gradient of their type.
+    const at::Tensor x = normal({6, 24}).to(at::kFloat).cuda();
+    const at::Tensor w =
+        normal({5, 24}, 2).to(ops::scalar_type(precision)).cuda().set_requires_grad(true);
+    ops::linear(x, w, std::nullopt, precision).sum().backward();
+    BOOST_TEST((w.grad().scalar_type() == w.scalar_type()));
+    const at::Tensor dw =
+        at::ones({6, 5}, x.options()).t().mm(x.to(w.scalar_type()).to(at::kFloat));
+    BOOST_TEST(relative_error(w.grad().to(at::kFloat).cpu(), dw.cpu()) < 0x1p-8);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(the_loss_in_pieces_of_bfloat16_is_that_of_rounded_factors) {
+  if (!has_gpu()) return;
+  const at::Tensor targets = at::arange(700, at::kLong).mul(7);
+  for (const bool biased : {false, true}) {
+    Tensors inputs = {normal({700, 24}), normal({50001, 24}, 2)};
+    if (biased) inputs.push_back(normal({50001}, 3));
+    const auto bias = [](const Tensors& in) {
+      return in.size() > 2 ? std::optional(in[2]) : std::nullopt;
+    };
+    check_case({"linear_cross_entropy_sum in bfloat16",
+                [&](const Tensors& in) {
+                  return ops::linear_cross_entropy_sum(in[0], in[1], bias(in),
+                                                       targets.to(in[0].device()), 0.1,
+                                                       ops::Precision::bfloat16);
+                },
+                [&](const Tensors& in) {
+                  return ops::reference::cross_entropy_sum(
+                      linear_of_rounded(in[0], in[1], bias(in), at::kBFloat16), targets, 0.1);
+                },
+                inputs, 0x1p-8},  // one number that lies between two is rounded to the other
+               at::kCUDA);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(empty_tensors_are_no_error) {
   if (!has_gpu()) return;
   for (const auto& sizes : {std::vector<std::int64_t>{0, 5, 48}, {3, 0, 48}}) {
@@ -190,5 +234,8 @@ BOOST_AUTO_TEST_CASE(empty_tensors_are_no_error) {
     ops::attention(normed, {.n_heads = 2, .causal = true}).sum().backward();
     BOOST_TEST(x.grad().sizes() == x.sizes());
     BOOST_TEST(same_bits(scale.grad(), at::zeros({48})));
+    const at::Tensor w = at::ones({7, 48}).cuda().set_requires_grad(true);
+    ops::linear(x, w, std::nullopt, ops::Precision::bfloat16).sum().backward();
+    BOOST_TEST(same_bits(w.grad(), at::zeros({7, 48})));
   }
 }

@@ -191,6 +191,9 @@ BOOST_AUTO_TEST_CASE(empty_inputs_give_empty_outputs_and_zero_gradients) {
     BOOST_TEST(mixed.numel() == 0);
     mixed.sum().backward();
     BOOST_TEST(qkv.grad().sizes() == qkv.sizes());
+    const at::Tensor exact =
+        ops::attention(leaf().to(at::kDouble), {.n_heads = 2});  // no fast path
+    BOOST_TEST(exact.numel() == 0);
   }
   BOOST_TEST(ops::cross_entropy_sum(at::zeros({0, 5}), at::zeros({0}, at::kLong)).item<double>() ==
              0);

@@ -1,8 +1,11 @@
 #define BOOST_TEST_MODULE sharded_memory
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/test/unit_test.hpp>
+#include <cstdint>
 #include <iostream>
+#include <vector>
 
 #include "comm/session.hpp"
 #include "config/study.hpp"
@@ -44,12 +47,22 @@ Settings model_of(const char* arch) {
   return s;
 }
 
+/// Of all ranks: one alone may see what is fetched ahead arrive after its own peak.
+double largest(double bytes) {
+  std::vector<std::int64_t> all(static_cast<std::size_t>(world().size()));
+  all[static_cast<std::size_t>(world().rank())] = static_cast<std::int64_t>(bytes);
+  world().all_reduce(all);
+  return static_cast<double>(*std::max_element(all.begin(), all.end()));
+}
+
 void check(const char* name, const Settings& settings, const ShardSettings& shard) {
   const auto corpus = pg::data::synthetic_corpus({.symbols = 52, .length = 20'000, .seed = 1}, 0.2);
   pg::testing::return_large_blocks();
   pg::train::use_one_thread();
   (void)pg::testing::measure_memory(pg::testing::tiny(settings), corpus, world(), shard);
-  const auto f = pg::testing::measure_memory(settings, corpus, world(), shard);
+  auto f = pg::testing::measure_memory(settings, corpus, world(), shard);
+  std::cout << fmt::format("  rank {}: {:.1f} MB\n", world().rank(), f.resident / 1e6);
+  f.resident = largest(f.resident);
   if (world().rank() != 0) return;
   std::cout << fmt::format(
       "{} on {} ranks, degree {}, resharding {}, prefetch {}: resident {:.1f} MB, predicted {:.1f} "

@@ -152,7 +152,9 @@ struct Efficient : torch::autograd::Function<Efficient> {
 
 /// (b, t, heads d_head) in `type` -> (b, heads, t, d_head), a view where it was of that type.
 at::Tensor heads_of(const at::Tensor& x_btd, std::int64_t d_head, at::ScalarType type) {
-  return x_btd.to(type).reshape({x_btd.size(0), x_btd.size(1), -1, d_head}).transpose(1, 2);
+  return x_btd.to(type)
+      .reshape({x_btd.size(0), x_btd.size(1), x_btd.size(2) / d_head, d_head})
+      .transpose(1, 2);
 }
 
 /// The bias for every sequence. Its rows begin at multiples of 16 elements, which is what the

@@ -4,9 +4,9 @@
 #include "ops/reference.hpp"
 
 // The float32 paths for a GPU: no atomics, a fixed order of every sum, so that equal inputs give
-// equal bits. Arguments have passed ops/checks.hpp. Gate, dropout, rotation, RMSNorm, cross
-// entropy, resolvent and AdamW are kernels of this folder; attention and LayerNorm are the
-// library's.
+// equal bits. Arguments have passed ops/checks.hpp. Products are cuBLAS', gate, dropout, rotation,
+// RMSNorm, cross entropy, resolvent and AdamW are kernels of this folder; attention and LayerNorm
+// are the library's.
 
 namespace pg::ops {
 
@@ -16,6 +16,9 @@ inline constexpr bool kHasGpuKernels = true;
 
 namespace cuda {
 
+/// In float32 from the product to the gradients: `type` is that of the factors.
+at::Tensor linear_half(const at::Tensor& x, const at::Tensor& w,
+                       const std::optional<at::Tensor>& bias, at::ScalarType type);
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& scale, double eps);
 at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& scale, const at::Tensor& bias,
                       double eps);
@@ -41,5 +44,8 @@ inline constexpr bool kHasGpuKernels = false;
 namespace cuda = reference;  // built without kernels, a GPU takes ATen's
 
 #endif
+
+/// True where these functions apply, and there are any.
+bool on_gpu(const at::Tensor& x);
 
 }  // namespace pg::ops

@@ -84,11 +84,12 @@ struct CrossEntropyFunction : torch::autograd::Function<CrossEntropyFunction> {
     const at::Tensor logits_nv = logits_input.contiguous();
     const at::Tensor targets_n = targets_input.contiguous();
     const auto n = logits_nv.size(0);
+    const auto v = logits_nv.size(1);
     const at::Tensor max_n = at::empty({n}, logits_nv.options());
     const at::Tensor inverse_n = at::empty_like(max_n);
     const at::Tensor loss_n = at::empty({n}, logits_nv.options().dtype(at::kDouble));
-    kernels::row_losses(data(logits_nv), targets_n.data_ptr<std::int64_t>(), smoothing, n,
-                        logits_nv.size(1), loss_n.data_ptr<double>(), data(max_n), data(inverse_n),
+    kernels::row_losses({n, v, v}, data(logits_nv), targets_n.data_ptr<std::int64_t>(), smoothing,
+                        loss_n.data_ptr<double>(), data(max_n), data(inverse_n),
                         OnDevice(logits_nv));
     context->save_for_backward({logits_nv, targets_n, max_n, inverse_n});
     context->saved_data["smoothing"] = smoothing;
@@ -102,10 +103,11 @@ struct CrossEntropyFunction : torch::autograd::Function<CrossEntropyFunction> {
     const at::Tensor dlogits_nv = at::empty_like(logits_nv);
     // It stays where it is: to read it here would wait for everything before it.
     const at::Tensor dy = gradients[0].to(at::kDouble).contiguous();
-    kernels::row_loss_gradient(data(logits_nv), saved[1].data_ptr<std::int64_t>(),
-                               context->saved_data["smoothing"].toDouble(), data(saved[2]),
-                               data(saved[3]), dy.data_ptr<double>(), logits_nv.size(0),
-                               logits_nv.size(1), data(dlogits_nv), OnDevice(logits_nv));
+    const auto v = logits_nv.size(1);
+    kernels::row_loss_gradient(
+        {logits_nv.size(0), v, v}, data(logits_nv), saved[1].data_ptr<std::int64_t>(),
+        context->saved_data["smoothing"].toDouble(), data(saved[2]), data(saved[3]),
+        dy.data_ptr<double>(), data(dlogits_nv), OnDevice(logits_nv));
     return {dlogits_nv, at::Tensor(), at::Tensor()};
   }
 };

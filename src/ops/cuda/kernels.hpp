@@ -49,14 +49,23 @@ void rms_norm_gradient(const float* x, const float* scale, const float* r_n, con
                        std::int64_t n, std::int64_t d, float* dx, float* dscale_partial,
                        Stream stream);
 
+/// n rows of v logits, `stride` elements apart.
+struct Logits {
+  std::int64_t n, v, stride;
+};
 /// Of each row log(sum(exp(logits))) - (1 - e) logits[target] - e mean(logits), e the smoothing,
 /// and what gives its softmax back: exp(logit - max) * inverse.
-void row_losses(const float* logits, const std::int64_t* targets, double smoothing, std::int64_t n,
-                std::int64_t v, double* loss_n, float* max_n, float* inverse_n, Stream stream);
-/// dlogits = (softmax - (1 - e) onehot - e / v) * dy, where dy stands in the GPU's memory.
-void row_loss_gradient(const float* logits, const std::int64_t* targets, double smoothing,
-                       const float* max_n, const float* inverse_n, const double* dy, std::int64_t n,
-                       std::int64_t v, float* dlogits, Stream stream);
+void row_losses(const Logits& rows, const float* logits, const std::int64_t* targets,
+                double smoothing, double* loss_n, float* max_n, float* inverse_n, Stream stream);
+/// dlogits = (softmax - (1 - e) onehot - e / v) * dy, where dy stands in the GPU's memory, null: 1.
+/// dlogits may be the logits themselves.
+void row_loss_gradient(const Logits& rows, const float* logits, const std::int64_t* targets,
+                       double smoothing, const float* max_n, const float* inverse_n,
+                       const double* dy, float* dlogits, Stream stream);
+/// The same for a dy of 1, rounded to the nearest bfloat16; between the rows it writes zeros.
+void row_loss_gradient_bfloat16(const Logits& rows, const float* logits,
+                                const std::int64_t* targets, double smoothing, const float* max_n,
+                                const float* inverse_n, std::uint16_t* dlogits, Stream stream);
 
 /// b sequences of t places; right may be null.
 void m_functions(const float* v, std::int64_t b, std::int64_t t, float* left, float* right,

@@ -1,4 +1,5 @@
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "ops/cuda/kernels.hpp"
@@ -57,9 +58,10 @@ __global__ void run_rms_norm_dscale(const float* x, const float* r_n, const floa
 }
 
 __global__ void run_row_losses(const float* logits, const std::int64_t* targets, double smoothing,
-                               std::int64_t v, double* loss_n, float* max_n, float* inverse_n) {
+                               std::int64_t v, std::int64_t stride, double* loss_n, float* max_n,
+                               float* inverse_n) {
   const auto row = static_cast<std::int64_t>(blockIdx.x);
-  logits += row * v;
+  logits += row * stride;
   float max = -std::numeric_limits<float>::infinity();
   for (std::int64_t i = threadIdx.x; i < v; i += kThreads) max = ::fmaxf(max, logits[i]);
   max = join_block(max, [](float a, float b) { return ::fmaxf(a, b); });
@@ -79,17 +81,56 @@ __global__ void run_row_losses(const float* logits, const std::int64_t* targets,
   inverse_n[row] = static_cast<float>(1 / sum);
 }
 
+/// The gradient of one row's loss with respect to its logits, times a number.
+class RowLossGradient {
+ public:
+  __device__ RowLossGradient(double smoothing, std::int64_t v, float max, float inverse,
+                             std::int64_t target, float up)
+      : max_(max),
+        target_(target),
+        of_all_(static_cast<float>(smoothing / static_cast<double>(v)) * up),
+        of_target_(static_cast<float>(1 - smoothing) * up),
+        factor_(inverse * up) {}
+  __device__ float of(std::int64_t i, float logit) const {
+    const float gradient = scalar::exp(logit - max_) * factor_ - of_all_;
+    return i == target_ ? gradient - of_target_ : gradient;
+  }
+
+ private:
+  float max_;
+  std::int64_t target_;
+  float of_all_, of_target_, factor_;
+};
+
 __global__ void run_row_loss_gradient(const float* logits, const std::int64_t* targets,
                                       double smoothing, const float* max_n, const float* inverse_n,
-                                      const double* dy, std::int64_t v, float* dlogits) {
+                                      const double* dy, std::int64_t v, std::int64_t stride,
+                                      float* dlogits) {
   const auto row = static_cast<std::int64_t>(blockIdx.x);
-  const auto up = static_cast<float>(*dy);
-  const float of_all = static_cast<float>(smoothing / static_cast<double>(v)) * up;
-  const float of_target = static_cast<float>(1 - smoothing) * up;
-  const float factor = inverse_n[row] * up;
+  const RowLossGradient gradient(smoothing, v, max_n[row], inverse_n[row], targets[row],
+                                 dy == nullptr ? 1 : static_cast<float>(*dy));
   for (std::int64_t i = threadIdx.x; i < v; i += kThreads) {
-    const float gradient = scalar::exp(logits[row * v + i] - max_n[row]) * factor - of_all;
-    dlogits[row * v + i] = i == targets[row] ? gradient - of_target : gradient;
+    dlogits[row * stride + i] = gradient.of(i, logits[row * stride + i]);
+  }
+}
+
+/// The nearest bfloat16, of two equally near the even one; what is no number stays none.
+__device__ std::uint16_t rounded_to_bfloat16(float x) {
+  std::uint32_t bits = 0;
+  std::memcpy(&bits, &x, sizeof(bits));
+  if (x != x) return static_cast<std::uint16_t>(bits >> 16 | 0x40U);
+  return static_cast<std::uint16_t>((bits + 0x7FFFU + (bits >> 16 & 1U)) >> 16);
+}
+
+__global__ void run_row_loss_gradient_bfloat16(const float* logits, const std::int64_t* targets,
+                                               double smoothing, const float* max_n,
+                                               const float* inverse_n, std::int64_t v,
+                                               std::int64_t stride, std::uint16_t* dlogits) {
+  const auto row = static_cast<std::int64_t>(blockIdx.x);
+  const RowLossGradient gradient(smoothing, v, max_n[row], inverse_n[row], targets[row], 1);
+  for (std::int64_t i = threadIdx.x; i < stride; i += kThreads) {
+    const float value = i < v ? gradient.of(i, logits[row * stride + i]) : 0;
+    dlogits[row * stride + i] = rounded_to_bfloat16(value);
   }
 }
 
@@ -111,17 +152,24 @@ void rms_norm_gradient(const float* x, const float* scale, const float* r_n, con
                   dscale_partial);
 }
 
-void row_losses(const float* logits, const std::int64_t* targets, double smoothing, std::int64_t n,
-                std::int64_t v, double* loss_n, float* max_n, float* inverse_n, Stream stream) {
-  launch("cross_entropy_sum", run_row_losses, n, stream, logits, targets, smoothing, v, loss_n,
-         max_n, inverse_n);
+void row_losses(const Logits& rows, const float* logits, const std::int64_t* targets,
+                double smoothing, double* loss_n, float* max_n, float* inverse_n, Stream stream) {
+  launch("cross_entropy_sum", run_row_losses, rows.n, stream, logits, targets, smoothing, rows.v,
+         rows.stride, loss_n, max_n, inverse_n);
 }
 
-void row_loss_gradient(const float* logits, const std::int64_t* targets, double smoothing,
-                       const float* max_n, const float* inverse_n, const double* dy, std::int64_t n,
-                       std::int64_t v, float* dlogits, Stream stream) {
-  launch("cross_entropy_sum", run_row_loss_gradient, n, stream, logits, targets, smoothing, max_n,
-         inverse_n, dy, v, dlogits);
+void row_loss_gradient(const Logits& rows, const float* logits, const std::int64_t* targets,
+                       double smoothing, const float* max_n, const float* inverse_n,
+                       const double* dy, float* dlogits, Stream stream) {
+  launch("cross_entropy_sum", run_row_loss_gradient, rows.n, stream, logits, targets, smoothing,
+         max_n, inverse_n, dy, rows.v, rows.stride, dlogits);
+}
+
+void row_loss_gradient_bfloat16(const Logits& rows, const float* logits,
+                                const std::int64_t* targets, double smoothing, const float* max_n,
+                                const float* inverse_n, std::uint16_t* dlogits, Stream stream) {
+  launch("cross_entropy_sum", run_row_loss_gradient_bfloat16, rows.n, stream, logits, targets,
+         smoothing, max_n, inverse_n, rows.v, rows.stride, dlogits);
 }
 
 }  // namespace kernels

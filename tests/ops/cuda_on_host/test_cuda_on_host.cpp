@@ -7,6 +7,7 @@
 #include "cuda_runtime.h"
 #include "ops/cuda/cuda.hpp"
 #include "ops/cuda/library_attention.hpp"
+#include "ops/cuda/loss_pieces.hpp"
 #include "ops/cuda/on_device.hpp"
 #include "ops/cuda_on_host/library_attention.hpp"
 #include "ops/fast.hpp"
@@ -103,6 +104,59 @@ BOOST_AUTO_TEST_CASE(attention_in_half_precision_is_off_by_its_rounding) {
 }
 
 #endif
+
+BOOST_AUTO_TEST_CASE(products_in_half_precision_are_sums_of_rounded_factors) {
+  const auto linear = [](const at::Tensor& x, const at::Tensor& w,
+                         const std::optional<at::Tensor>& bias, ops::Precision precision) {
+    return ops::cuda::linear_half(x, w, bias, ops::scalar_type(precision));
+  };
+  for (const auto precision : {ops::Precision::bfloat16, ops::Precision::float16}) {
+    for (const auto& one : half_linear_cases(linear, precision)) check_case(one, at::kCPU);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(pieces_of_the_loss_compute_what_the_definition_does) {
+  constexpr std::int64_t n = 9, v = 301, d = 10;
+  const at::Tensor targets = at::arange(n, at::kLong).mul(37).remainder(v);
+  const Tensors inputs = {normal({n, d}), normal({v, d}, 2), normal({v}, 3)};
+  const auto check = [&](ops::Precision precision, double smoothing, double limit) {
+    const auto type = precision == ops::Precision::float32 ? at::kDouble : at::kBFloat16;
+    const Tensors expected = value_and_gradients(
+        [&](const Tensors& in) {
+          return ops::reference::cross_entropy_sum(linear_of_rounded(in[0], in[1], in[2], type),
+                                                   targets, smoothing);
+        },
+        inputs, at::ones({}), at::kDouble);
+    const ops::ChunkedLossInputs given{inputs[0].to(at::kFloat),
+                                       inputs[1].to(at::kFloat),
+                                       inputs[2].to(at::kFloat),
+                                       targets,
+                                       smoothing,
+                                       precision};
+    const auto totals = [&] {
+      return ops::ChunkedLossTotals{at::empty({n, d}), at::empty({v, d}), at::empty({v})};
+    };
+    const auto whole = totals();
+    const at::Tensor loss = ops::sum_of_pieces<ops::cuda::Pieces>(given, whole);
+    BOOST_TEST(relative_error(loss, expected[0]) < 1e-6);
+    BOOST_TEST(relative_error(whole.dx_nd, expected[1]) < limit);
+    BOOST_TEST(relative_error(whole.dw_vd, expected[2]) < limit);
+    BOOST_TEST(relative_error(whole.dbias_v, expected[3]) < limit);
+    const ops::cuda::Pieces pieces(given);
+    const auto sum = totals();
+    const at::Tensor first = pieces({0, 5}, sum);
+    const at::Tensor second = pieces({5, 4}, sum);
+    BOOST_TEST(relative_error(first + second, loss) < 1e-12);
+    BOOST_TEST(relative_error(sum.dx_nd, whole.dx_nd) < 1e-6);
+    BOOST_TEST(relative_error(sum.dw_vd, whole.dw_vd) < 1e-6);
+    BOOST_TEST(relative_error(sum.dbias_v, whole.dbias_v) < 1e-6);
+    BOOST_TEST(same_bits(pieces({0, n}, {}), loss));  // nobody asks for gradients
+  };
+  for (const double smoothing : {0.0, 0.1}) {
+    check(ops::Precision::float32, smoothing, 1e-6);
+    check(ops::Precision::bfloat16, smoothing, 2e-4);
+  }
+}
 
 BOOST_AUTO_TEST_CASE(one_formula_gives_one_set_of_bits) {
   if (!fuses(ops::instruction_set())) return;  // there a product and a sum round twice
