@@ -33,14 +33,15 @@ if(PG_TORCH)
   add_library(pg_dnnl INTERFACE IMPORTED)
   target_include_directories(pg_dnnl SYSTEM INTERFACE ${DNNL_INCLUDE_DIR})
   target_link_libraries(pg_dnnl INTERFACE ${DNNL_LIBRARY})
-  # And a oneDNN inside of it, some of whose functions both libraries export by one name: whichever is
-  # loaded second calls the first one's, finds none of its kernels and refuses every other product.
-  # So ours goes to the front of the linker's list.
+  # And the oneDNN itself, some of whose functions both libraries export by one name: the one that is
+  # loaded second calls the first one's, finds none of its kernels and refuses most products. So ours
+  # goes to the front of what is linked (tests/app/link_order.sh).
   set(pg_dnnl_first "LINKER:--no-as-needed,${DNNL_LIBRARY},--as-needed")
-  # It has some of another fmt, too. The headers of the libraries that are linked here come before
-  # them: by a link to each folder, because /usr/include must not come before the compiler's own.
+  # And headers of another fmt. Those of the libraries that are linked here come before all of them:
+  # by a link to each folder, because /usr/include must not come before the compiler's own.
   set(linked_headers ${PROJECT_BINARY_DIR}/linked_headers)
-  get_target_property(FMT_INCLUDE_DIR fmt::fmt INTERFACE_INCLUDE_DIRECTORIES)
+  get_target_property(fmt_folders fmt::fmt INTERFACE_INCLUDE_DIRECTORIES)
+  find_path(FMT_INCLUDE_DIR fmt/format.h NO_DEFAULT_PATH PATHS ${fmt_folders} REQUIRED)
   file(MAKE_DIRECTORY ${linked_headers})
   file(CREATE_LINK ${FMT_INCLUDE_DIR}/fmt ${linked_headers}/fmt SYMBOLIC)
   file(CREATE_LINK ${DNNL_INCLUDE_DIR}/oneapi ${linked_headers}/oneapi SYMBOLIC)

@@ -21,8 +21,8 @@ bool is_half(const Job& job) {
 }
 
 Products products_of(const Job& job, bool on_gpu) {
-  if (!is_half(job)) return Products::float32;
-  if (on_gpu) return Products::device_half;
+  if (on_gpu) return is_half(job) ? Products::device_half : Products::device_float32;
+  if (!is_half(job)) return Products::cpu_float32;
   const bool is_native = job.precision == "bfloat16" && ops::bfloat16_instructions() != nullptr;
   return is_native ? Products::cpu_bfloat16 : Products::cpu_rounded;
 }

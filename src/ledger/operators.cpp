@@ -21,8 +21,13 @@ Value Operators::linear(const Value& x, const Matrix& m) const {
   const std::int64_t n_x = x.n;
   const Tape& tape = tape_;
   switch (products_) {
-    case Products::float32: {
+    case Products::cpu_float32:
+    case Products::device_float32: {
       Memory y = tape.floats(n_out);
+      if (on_device() && m.biased) {
+        const Memory product = y;
+        y = tape.floats(n_out);
+      }
       return tape_.made(n_out, y, {x}, [&tape, n_x, n_weights, kept = x.memory](const Memory&) {
         Memory dx = tape.floats(n_x);
         const Memory dw = tape.floats(n_weights);
@@ -77,19 +82,20 @@ Value Operators::linear(const Value& x, const Matrix& m) const {
     }
     case Products::device_half: {
       const Memory x_half = tape.bytes(kHalf * n_x);
-      const Memory w_half = tape.bytes(m.is_operand ? 0 : kHalf * n_weights);
       Memory y;
       {
-        Memory y_half = tape.bytes(kHalf * n_out);
-        if (m.biased) y_half = tape.bytes(kHalf * n_out);
+        const Memory w_half = tape.bytes(m.is_operand ? 0 : kHalf * n_weights);
         y = tape.floats(n_out);
       }
       return tape_.made(n_out, y, {x},
-                        [&tape, n_x, n_weights, n_out, x_half, w_half](const Memory&) {
-                          const Memory dy_half = tape.bytes(kHalf * n_out);
-                          const Memory dx_half = tape.bytes(kHalf * n_x);
-                          const Memory dw_half = tape.bytes(kHalf * n_weights);
+                        [&tape, m, n_x, n_weights, n_out, kept = x_half](const Memory&) {
+                          Memory dy_half = tape.bytes(kHalf * n_out);
                           Memory dx = tape.floats(n_x);
+                          {
+                            const Memory w_half = tape.bytes(m.is_operand ? 0 : kHalf * n_weights);
+                          }
+                          const Memory dw_half = tape.bytes(m.is_operand ? kHalf * n_weights : 0);
+                          if (m.is_operand) dy_half.reset();  // the rest is what ops::stand_in does
                           const Memory dw = tape.floats(n_weights);
                           return Gradients{dx};
                         });
@@ -241,6 +247,11 @@ Value Operators::add_positions(const Value& x, std::int64_t n_rows, std::int64_t
 
 Value Operators::attention(const Value& q, const Value& kv, const Value& bias,
                            const Heads& h) const {
+  std::vector<Value> inputs = {q};
+  for (const Value* more : {&kv, &bias}) {
+    if (more->n > 0) inputs.push_back(*more);
+  }
+  if (products_ == Products::device_half) return flash_attention(inputs, h);
   const ops::AttentionShape shape{.t = h.t,
                                   .u = h.u,
                                   .d_head = h.d_head,
@@ -250,10 +261,6 @@ Value Operators::attention(const Value& q, const Value& kv, const Value& bias,
   const Memory out = tape_.floats(n);
   const Memory statistics = tape_.floats(2 * h.b * h.n_heads * h.t);
   { const Memory workspace = tape_.floats(ops::attention_workspace(shape)); }
-  std::vector<Value> inputs = {q};
-  for (const Value* more : {&kv, &bias}) {
-    if (more->n > 0) inputs.push_back(*more);
-  }
   std::vector<Memory> kept = {out, statistics};
   std::vector<std::int64_t> sizes;
   for (const Value& input : inputs) {
@@ -268,6 +275,28 @@ Value Operators::attention(const Value& q, const Value& kv, const Value& bias,
   });
 }
 
+/// Inputs and output are kept in half precision, and so are their gradients before they are
+/// widened.
+Value Operators::flash_attention(const std::vector<Value>& inputs, const Heads& h) const {
+  const std::int64_t n = h.b * h.t * h.n_heads * h.d_head;
+  std::vector<Memory> kept = {tape_.floats(h.b * h.n_heads * h.t)};
+  std::vector<std::int64_t> sizes;
+  for (const Value& input : inputs) {
+    kept.push_back(tape_.bytes(kHalf * input.n));
+    sizes.push_back(input.n);
+  }
+  kept.push_back(tape_.bytes(kHalf * n));
+  return tape_.made(n, tape_.floats(n), inputs, [this, n, kept, sizes](const Memory&) {
+    const Memory dout_half = tape_.bytes(kHalf * n);
+    std::vector<Memory> halves;
+    for (const std::int64_t size : sizes) halves.push_back(tape_.bytes(kHalf * size));
+    { const Memory dq_sums = tape_.floats(n); }
+    Gradients gradients;
+    for (const std::int64_t size : sizes) gradients.push_back(tape_.floats(size));
+    return gradients;
+  });
+}
+
 Value Operators::resolvent(const Value& v, bool causal) const {
   const Memory g = tape_.floats(2 * v.n);
   const Memory others = tape_.floats(causal ? 0 : 4 * v.n);
@@ -277,26 +306,11 @@ Value Operators::resolvent(const Value& v, bool causal) const {
 }
 
 Value Operators::cross_entropy(const Value& logits, std::int64_t n_rows) const {
-  const std::int64_t n = logits.n;
-  if (!on_device()) {
-    const Memory rows = tape_.floats(2 * n_rows);
-    return tape_.made(1, tape_.bytes(kDouble), {logits},
-                      [this, n, kept = logits.memory, rows](const Memory&) {
-                        return Gradients{tape_.floats(n)};
-                      });
-  }
-  // ATen's own, in double: a log-softmax that is kept, and on the way back its gradient and that of
-  // what was picked.
-  Memory log_p;
-  {
-    const Memory converted = tape_.bytes(kDouble * n);
-    log_p = tape_.bytes(kDouble * n);
-  }
-  return tape_.made(1, tape_.bytes(kDouble), {logits}, [this, n, log_p](const Memory&) {
-    const Memory picked = tape_.bytes(kDouble * n);
-    const Memory gradient = tape_.bytes(kDouble * n);
-    return Gradients{tape_.floats(n)};
-  });
+  const Memory rows = tape_.floats(2 * n_rows);
+  return tape_.made(1, tape_.bytes(kDouble), {logits},
+                    [this, n = logits.n, kept = logits.memory, rows](const Memory&) {
+                      return Gradients{tape_.floats(n)};
+                    });
 }
 
 Value Operators::loss(const Value& x, const Matrix& head) const {
@@ -310,19 +324,27 @@ Value Operators::loss(const Value& x, const Matrix& head) const {
   Memory dw;
   if (graph) dx = tape_.floats(x.n);
   if (graph) dw = tape_.floats(n_weights);
-  if (on_device() || products_ == Products::cpu_rounded) {  // each piece has a graph of its own
+  if (products_ == Products::cpu_rounded || (on_device() && scales_loss_)) {
+    // Each piece has a graph of its own.
     const auto ignored = std::make_shared<Memory>();
     const Value part = graph ? tape_.input({piece * head.n_in, x.memory, nullptr}, ignored)
                              : Value{piece * head.n_in, x.memory, nullptr};
     const Value sum = cross_entropy(linear(part, head), piece);
     if (graph) tape_.run_backward(sum, tape_.bytes(kDouble));
   } else {
-    const bool half = products_ == Products::cpu_bfloat16;
+    const bool half = products_ == Products::cpu_bfloat16 || products_ == Products::device_half;
     const std::int64_t size = half ? kHalf : kFloat;
-    const Memory w_half = tape_.bytes(half ? kHalf * n_weights : 0);
+    const std::int64_t n_logits = piece * ops::logits_stride(head.n_out);
     const Memory x_half = tape_.bytes(half ? kHalf * piece * head.n_in : 0);
-    const Memory logits = tape_.bytes(size * piece * ops::logits_stride(head.n_out));
-    const Memory part = tape_.floats(half && graph ? piece * head.n_in : 0);
+    if (on_device()) {
+      const Memory w_padded = tape_.bytes(size * ops::logits_stride(head.n_out) * head.n_in);
+      const Memory logits = tape_.floats(n_logits);
+      const Memory gradient = tape_.bytes(half && graph ? kHalf * n_logits : 0);
+    } else {
+      const Memory w_half = tape_.bytes(half ? kHalf * n_weights : 0);
+      const Memory logits = tape_.bytes(size * n_logits);
+      const Memory part = tape_.floats(half && graph ? piece * head.n_in : 0);
+    }
   }
   return tape_.made(1, tape_.bytes(kDouble), {x},
                     [dx, dw](const Memory&) { return Gradients{dx}; });

@@ -10,14 +10,16 @@ namespace pg::ledger {
 
 /// How matrix products run, which decides what they keep.
 enum class Products {
-  float32,       ///< keep the input
-  cpu_bfloat16,  ///< keep the input in half its size
-  cpu_rounded,   ///< keep input and weights, rounded, as float32
-  device_half,   ///< keep the input in half its size, by the library's own product
+  cpu_float32,     ///< keep the input
+  cpu_bfloat16,    ///< keep the input in half its size
+  cpu_rounded,     ///< keep input and weights, rounded, as float32
+  device_float32,  ///< keep the input
+  device_half,     ///< keep the input in half its size
 };
 
-/// The memory of ops' operators (src/ops), one for one: what each allocates, what its autograd
-/// function keeps for the backward pass, and what that allocates. Sizes are in elements.
+/// The memory of ops' operators (src/ops; on a GPU src/ops/cuda), one for one: what each allocates,
+/// what its autograd function keeps for the backward pass, and what that allocates. Sizes are in
+/// elements.
 class Operators {
  public:
   /// `scales_loss`: as float16 wants it (ops::linear_cross_entropy_sum).
@@ -70,8 +72,11 @@ class Operators {
   Value loss(const Value& x, const Matrix& head) const;
 
  private:
+  [[nodiscard]] Value flash_attention(const std::vector<Value>& inputs, const Heads& heads) const;
   [[nodiscard]] Value cross_entropy(const Value& logits, std::int64_t n_rows) const;
-  [[nodiscard]] bool on_device() const { return products_ == Products::device_half; }
+  [[nodiscard]] bool on_device() const {
+    return products_ == Products::device_half || products_ == Products::device_float32;
+  }
 
   Tape& tape_;
   Products products_;

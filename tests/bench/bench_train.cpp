@@ -1,6 +1,6 @@
 // Times the training step of a model of configs/models, on as many ranks as it is started with:
 //   [mpirun -n RANKS] bench_train MODEL BATCH SEQUENCE_LENGTH SECONDS [SETTING=VALUE ...]
-// The trainer as it runs in a study, without validations, for SECONDS after a first step. Prints
+// The trainer as it runs in a study, without validations, for SECONDS after two steps. Prints
 // one line of key=value. A token is one of the batch x sequence length that a step reads, whatever
 // of them an encoder reads and a decoder predicts.
 #include <fmt/format.h>

@@ -54,7 +54,7 @@ struct StepSeconds {
 
 /// Trains until `enough` says so on any rank, after a step at the earliest. A step is counted from
 /// the end of the last chunk of the one before, so that the run ends with the last one counted and
-/// not a step later. The chunks of the first step are not counted: they allocate.
+/// not a step later. The first such step is not counted either: it still allocates.
 inline StepSeconds time_steps(train::Trainer& trainer, record::TrialRecord& record,
                               const std::function<bool(const StepSeconds&)>& enough) {
   using Clock = std::chrono::steady_clock;
@@ -73,7 +73,7 @@ inline StepSeconds time_steps(train::Trainer& trainer, record::TrialRecord& reco
         const std::clock_t processor_now = std::clock();
         if (step == 0) {
           n_chunks = n_seen;
-        } else {
+        } else if (step > 1) {
           seconds.wall.add(std::chrono::duration<double>(now - start).count());
           seconds.processor.add(static_cast<double>(processor_now - processor_start) /
                                 CLOCKS_PER_SEC);
