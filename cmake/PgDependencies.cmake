@@ -34,7 +34,7 @@ if(PG_TORCH)
   target_include_directories(pg_dnnl SYSTEM INTERFACE ${DNNL_INCLUDE_DIR})
   target_link_libraries(pg_dnnl INTERFACE ${DNNL_LIBRARY})
   # And the oneDNN itself, some of whose functions both libraries export by one name: the one that is
-  # loaded second calls the first one's, finds none of its kernels and refuses most products. So ours
+  # loaded second calls the first one's, finds none of its kernels and refuses many products. So ours
   # goes to the front of what is linked (tests/app/link_order.sh).
   set(pg_dnnl_first "LINKER:--no-as-needed,${DNNL_LIBRARY},--as-needed")
   # And headers of another fmt. Those of the libraries that are linked here come before all of them:

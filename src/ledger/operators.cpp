@@ -276,7 +276,7 @@ Value Operators::attention(const Value& q, const Value& kv, const Value& bias,
 }
 
 /// Inputs and output are kept in half precision, and so are their gradients before they are
-/// widened.
+/// widened. Attention that takes another kernel than flash is taken to need as much.
 Value Operators::flash_attention(const std::vector<Value>& inputs, const Heads& h) const {
   const std::int64_t n = h.b * h.t * h.n_heads * h.d_head;
   std::vector<Memory> kept = {tape_.floats(h.b * h.n_heads * h.t)};

@@ -14,6 +14,12 @@
 
 int main(int argc, char** argv) {
   using namespace pg;
+  const std::string_view wanted = argc > 1 ? argv[1] : "";
+  if (argc > 2 || (argc > 1 && wanted != "float32" && wanted != "bfloat16")) {
+    fmt::print(stderr, "bench_gpu: found '{}', expected float32, bfloat16 or nothing\n",
+               argv[argc - 1]);
+    return 64;
+  }
   if (!torch::cuda::is_available()) {
     fmt::print("there is no CUDA device\n");
     return 0;
@@ -32,7 +38,7 @@ int main(int argc, char** argv) {
   const model::Example example{tokens(), tokens(), {}};
   for (const auto precision : {ops::Precision::float32, ops::Precision::bfloat16}) {
     const std::string_view name = precision == ops::Precision::float32 ? "float32" : "bfloat16";
-    if (argc > 1 && name != argv[1]) continue;
+    if (!wanted.empty() && name != wanted) continue;
     model::PassOptions options;
     options.precision = precision;
     std::vector<double> rates;

@@ -5,6 +5,8 @@
 #include <cublas_v2.h>
 #include <fmt/format.h>
 
+#include <limits>
+
 #include "base/error.hpp"
 
 namespace pg::ops::cuda {
@@ -18,6 +20,11 @@ cudaDataType_t type_of(const at::Tensor& x) {
   }
 }
 
+int size(std::int64_t n) {
+  require(n <= std::numeric_limits<int>::max(), "a matrix of sizes that cuBLAS can count");
+  return static_cast<int>(n);
+}
+
 /// A matrix as cuBLAS takes it, for which rows are columns.
 struct Factor {
   cublasOperation_t operation;
@@ -28,7 +35,7 @@ struct Factor {
     const bool in_rows = x.stride(1) == 1 && (x.size(0) == 1 || x.stride(0) >= x.size(1));
     operation = in_rows ? CUBLAS_OP_N : CUBLAS_OP_T;
     const auto n = in_rows ? x.size(0) : x.size(1);
-    stride = static_cast<int>(n == 1 ? x.size(in_rows ? 1 : 0) : x.stride(in_rows ? 0 : 1));
+    stride = size(n == 1 ? x.size(in_rows ? 1 : 0) : x.stride(in_rows ? 0 : 1));
   }
 };
 
@@ -44,7 +51,6 @@ void multiply(const at::Tensor& a_mk, const at::Tensor& b_kn, float beta, const 
   const Factor a(a_mk);
   const Factor b(b_kn);
   constexpr float kOne = 1;
-  const auto size = [](std::int64_t n) { return static_cast<int>(n); };
   const auto c_stride = c_mn.size(0) == 1 ? c_mn.size(1) : c_mn.stride(0);
   // By columns, c^T = b^T a^T.
   const cublasStatus_t status = cublasGemmEx(
@@ -54,8 +60,7 @@ void multiply(const at::Tensor& a_mk, const at::Tensor& b_kn, float beta, const 
       size(c_stride), CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT);
   if (status == CUBLAS_STATUS_SUCCESS) return;
   throw InternalError(
-      {fmt::format("cuBLAS refused a product, (m, k, n) = ({}, {}, "
-                   "{}) (its status {})",
+      {fmt::format("cuBLAS refused a product, (m, k, n) = ({}, {}, {}): its status {}",
                    a_mk.size(0), a_mk.size(1), b_kn.size(1), static_cast<int>(status)),
        "matrices (m, k) and (k, n) on a GPU that multiplies in their type",
        "train.precision: float32"});
