@@ -18,10 +18,6 @@ constexpr std::array kSignals = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 std::atomic<FlightRecorder*> watched = nullptr;
 std::atomic<int> crashes = 0;
 std::array<struct sigaction, kSignals.size()> old_actions;
-stack_t old_stack;
-
-// A stack of its own, because an overflow of the thread's stack is one of the reasons to be here.
-alignas(16) std::array<char, std::size_t{64} * 1024> handler_stack;
 
 std::string_view words_for(int signal) {
   switch (signal) {
@@ -66,10 +62,6 @@ CrashHandler::CrashHandler(FlightRecorder& recorder) {
   FlightRecorder* nobody = nullptr;
   require(watched.compare_exchange_strong(nobody, &recorder), "one crash handler at a time");
   crashes = 0;
-  stack_t stack = {};
-  stack.ss_sp = handler_stack.data();
-  stack.ss_size = handler_stack.size();
-  ::sigaltstack(&stack, &old_stack);
   struct sigaction action = {};
   action.sa_sigaction = handle;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK;
@@ -81,7 +73,6 @@ CrashHandler::CrashHandler(FlightRecorder& recorder) {
 
 CrashHandler::~CrashHandler() {
   restore_actions();
-  ::sigaltstack(&old_stack, nullptr);
   watched = nullptr;
 }
 

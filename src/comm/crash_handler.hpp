@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/signal_stack.hpp"
 #include "comm/flight_recorder.hpp"
 
 namespace pg::comm {
@@ -14,6 +15,9 @@ class CrashHandler {
   ~CrashHandler();
   CrashHandler(const CrashHandler&) = delete;
   CrashHandler& operator=(const CrashHandler&) = delete;
+
+ private:
+  SignalStack stack_;  // an overflow of the thread's own is one of the reasons to be called
 };
 
 }  // namespace pg::comm

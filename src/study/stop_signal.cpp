@@ -29,7 +29,7 @@ void install(void (*handler)(int)) {
   for (const int signal : kSignals) {
     struct sigaction action = {};
     action.sa_handler = handler;
-    action.sa_flags = SA_RESTART;
+    action.sa_flags = SA_RESTART | SA_ONSTACK;
     sigaction(signal, &action, nullptr);
   }
 }
