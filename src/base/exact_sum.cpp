@@ -5,12 +5,16 @@
 #include <cmath>
 #include <limits>
 
+#include "base/error.hpp"
+
 namespace pg {
 namespace {
 
 constexpr int kDigitBits = 32;
 /// Bit 0 of digit 0 counts 2^-1088: a whole number of digits below the least double, 2^-1074.
 constexpr int kBias = 34 * kDigitBits;
+/// That of the greatest double's leading bits, as many as a word has.
+constexpr int kMostPower = 960;
 constexpr std::uint64_t kDigitMask = 0xFFFFFFFFU;
 /// An addition changes a digit by less than 2^32, and a digit holds 63 bits.
 constexpr std::int64_t kMostAdded = std::int64_t{1} << 29;
@@ -44,6 +48,11 @@ void ExactSum::add(double value) {
   add_shifted(mantissa, negative, std::max(exponent, 1) - 1075 + kBias);
 }
 
+void ExactSum::add(std::uint64_t magnitude, int power) {
+  require(power >= -kBias && power <= kMostPower, "a power of two in the range of double");
+  if (magnitude != 0) add_shifted(magnitude, false, power + kBias);
+}
+
 void ExactSum::add_squares(std::span<const float> values) {
   // The square of a 24-bit mantissa has 48 bits, so 2^16 of one exponent fit into 64: one integer
   // multiplication and one addition an element, and the wide number only once a block. Four tables
@@ -67,9 +76,7 @@ void ExactSum::add_squares(std::span<const float> values) {
     }
     for (const auto& table : sums) {
       for (std::size_t exponent = 0; exponent < kExponents; ++exponent) {
-        if (table[exponent] == 0) continue;
-        const int power = 2 * (std::max(static_cast<int>(exponent), 1) - 150);
-        add_shifted(table[exponent], false, power + kBias);
+        add(table[exponent], 2 * (std::max(static_cast<int>(exponent), 1) - 150));
       }
     }
   }

@@ -19,6 +19,8 @@ class ExactSum {
   static constexpr std::size_t kWords = kDigits + 3;
 
   void add(double value);
+  /// magnitude * 2^power, for powers from -1088 on up to 960.
+  void add(std::uint64_t magnitude, int power);
   /// Adds x * x for every x, without rounding it.
   void add_squares(std::span<const float> values);
 

@@ -178,6 +178,9 @@ void adamw_step(at::Tensor& parameter, at::Tensor& moment1, at::Tensor& moment2,
 /// sum.add_squares(values), the same sum to the last bit in a fraction of the time: what a norm
 /// over many parameters wants.
 void add_squares(std::span<const float> values, ExactSum& sum);
+/// The same of a flat float32 tensor where it is, the copy to the host is of a few numbers. Of what
+/// is not finite a GPU adds one infinity and one NaN, however many there are.
+void add_squares(const at::Tensor& values, ExactSum& sum);
 
 /// Multiply-adds per second, each as two operations, of one core in float32 with the widest vectors
 /// of instruction_set(): the best of five runs of a few milliseconds.

@@ -290,4 +290,9 @@ void adamw_step(at::Tensor& parameter, at::Tensor& moment1, at::Tensor& moment2,
       .addcdiv_(moment1, denominator, -s.lr / (1 - std::pow(s.beta1, t)));
 }
 
+void add_squares(const at::Tensor& values, ExactSum& sum) {
+  const at::Tensor host = values.cpu();
+  sum.add_squares({host.data_ptr<float>(), static_cast<std::size_t>(host.numel())});
+}
+
 }  // namespace pg::ops::reference

@@ -39,5 +39,6 @@ at::Tensor cross_entropy_sum(const at::Tensor& logits_nv, const at::Tensor& targ
 void adamw_step(at::Tensor& parameter, at::Tensor& moment1, at::Tensor& moment2,
                 const at::Tensor& gradient, double scale, std::int64_t step,
                 const AdamWSettings& settings);
+void add_squares(const at::Tensor& values, ExactSum& sum);
 
 }  // namespace pg::ops::reference

@@ -9,7 +9,11 @@
 #include <cmath>
 #include <limits>
 
+#include "ops/checks.hpp"
+#include "ops/cuda/cuda.hpp"
+#include "ops/fast.hpp"
 #include "ops/ops.hpp"
+#include "ops/reference.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace pg::ops::HWY_NAMESPACE {
@@ -101,6 +105,16 @@ HWY_EXPORT(add_squares);
 void add_squares(std::span<const float> values, ExactSum& sum) {
   HWY_DYNAMIC_DISPATCH(add_squares)
   (values.data(), static_cast<std::int64_t>(values.size()), sum);
+}
+
+void add_squares(const at::Tensor& values, ExactSum& sum) {
+  checks::flat("add_squares", "values", values, -1);
+  if (fast::applies(values)) {
+    add_squares({values.data_ptr<float>(), static_cast<std::size_t>(values.numel())}, sum);
+  } else {
+    const auto add = on_gpu(values) ? cuda::add_squares : reference::add_squares;
+    add(values, sum);
+  }
 }
 
 }  // namespace pg::ops

@@ -117,7 +117,11 @@ class ReplicatedGradient final : public BatchGradient {
 
   at::Tensor reduce(ExactSum& squares) override {
     total_ = uses_tree() ? tree_.finish() : gradient_;
-    // Messages and exact sums want host memory; on the CPU this is the buffer itself.
+    if (team_.size() == 1) {
+      ops::add_squares(total_, squares);
+      return total_;
+    }
+    // Messages want host memory; on the CPU this is the buffer itself.
     host_ = total_.cpu();
     const std::span<float> values = span_of(host_);
     send([&] { exchange_.reduce_scatter(values, bounds_, n_present_, order_)->wait(); });
@@ -126,6 +130,7 @@ class ReplicatedGradient final : public BatchGradient {
   }
 
   void complete() override {
+    if (team_.size() == 1) return;
     send([&] { exchange_.all_gather(span_of(host_), bounds_)->wait(); });
     if (!host_.is_same(total_)) total_.copy_(host_);
   }
@@ -172,12 +177,12 @@ class ShardedGradient final : public BatchGradient {
     // A group without a chunk has nothing: any buffer of the right length takes the sum.
     if (turns_.empty()) total_ = at::empty_like(parameters_.values());
     if (turns_.size() > 1) total_ = tree_.finish();
-    host_ = total_.cpu();
-    std::span<float> values = span_of(host_);
     if (across_ == nullptr) {
-      ops::add_squares(values, squares);
+      ops::add_squares(total_, squares);
       return total_;
     }
+    host_ = total_.cpu();
+    const std::span<float> values = span_of(host_);
     send([&] { across_->reduce_scatter(values, bounds_, n_groups_present_, order_)->wait(); });
     ops::add_squares(my_part(values, bounds_, group_, n_groups_), squares);
     return total_;

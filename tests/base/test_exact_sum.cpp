@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "base/error.hpp"
 #include "base/exact_sum.hpp"
 #include "base/random.hpp"
 
@@ -52,6 +53,21 @@ BOOST_AUTO_TEST_CASE(cancellation_leaves_what_is_left) {
   BOOST_TEST(sum_of({1e16, 1.0, -1e16, -1.0}) == 0.0);
   BOOST_TEST(sum_of({kHuge, kHuge}) == kInfinity);
   BOOST_TEST(sum_of({-kHuge, -kHuge}) == -kInfinity);
+}
+
+BOOST_AUTO_TEST_CASE(whole_numbers_may_be_scaled) {
+  for (const int power : {-1074, -298, -53, 0, 1, 31, 32, 500, 960}) {
+    ExactSum sum;
+    sum.add(0x1FFFFFFFFFFFFFULL, power);
+    sum.add(0, power);
+    BOOST_TEST(sum.value() == std::ldexp(0x1FFFFFFFFFFFFFp0, power), "power " << power);
+  }
+  ExactSum whole;
+  whole.add(~0ULL, 5);
+  whole.add(-32.0 * 0x1p64);
+  BOOST_TEST(whole.value() == -32.0);
+  BOOST_CHECK_THROW(whole.add(1, 961), pg::InternalError);
+  BOOST_CHECK_THROW(whole.add(1, -1089), pg::InternalError);
 }
 
 BOOST_AUTO_TEST_CASE(one_rounding_to_nearest_ties_to_even) {

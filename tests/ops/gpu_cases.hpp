@@ -2,7 +2,9 @@
 // kernels are the project's own, on the host (tests/ops/cuda_on_host).
 #pragma once
 
+#include <boost/test/unit_test.hpp>
 #include <cmath>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -12,6 +14,9 @@
 #include "ops/tensors.hpp"
 
 namespace pg::testing {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
 /// An operator, the same in plain ATen, and numbers for both.
 struct OperatorCase {
@@ -268,6 +273,43 @@ inline void check_case(const OperatorCase& one, at::Device device) {
                                       << (i == 0 ? ": value" : ": gradient " + std::to_string(i))
                                       << " off by " << error);
     BOOST_TEST(same_bits(again[i], found[i]), one.name << ": other bits the second time");
+  }
+}
+
+/// That add(values on the device, sum) adds the squares exactly, of numbers of every size.
+template <class Add>
+void check_squares(const Add& add, at::Device device) {
+  const auto sum_of = [&](const at::Tensor& values) {
+    ExactSum sum;
+    sum.add(1.25);  // what is there stays
+    add(values.to(device), sum);
+    return sum;
+  };
+  const auto expected_of = [](const at::Tensor& values) {
+    ExactSum sum;
+    sum.add(1.25);
+    ops::reference::add_squares(values, sum);
+    return sum;
+  };
+  const at::Tensor numbers = normal({70'001}).to(at::kFloat);
+  const at::Tensor sizes = at::exp2(40 * normal({70'001}, 2)).to(at::kFloat);
+  const at::Tensor subnormal = at::full({70'001}, std::ldexp(3.0, -149), at::kFloat);
+  for (const at::Tensor& values : {numbers, (numbers * sizes).clamp(-1e38, 1e38), subnormal}) {
+    for (const std::int64_t n : {0, 1, 255, 16'384, 16'385, 70'001}) {
+      const at::Tensor some = values.narrow(0, 0, n);
+      BOOST_TEST(sum_of(some).words() == expected_of(some).words(),
+                 boost::test_tools::per_element());
+    }
+  }
+  const at::Tensor all_alike = at::full({70'001}, std::nextafter(2.0F, 1.0F));
+  BOOST_TEST(sum_of(all_alike).words() == expected_of(all_alike).words(),
+             boost::test_tools::per_element());
+  for (const float special : {kInfinity, -kInfinity, kNan}) {
+    at::Tensor values = numbers.clone();
+    values[17] = special;
+    values[69'999] = special;
+    const double found = sum_of(values).value();
+    BOOST_TEST((std::isnan(special) ? std::isnan(found) : found == kInfinity));
   }
 }
 

@@ -33,9 +33,6 @@ struct OnGpu {
   static constexpr auto resolvent = &ops::resolvent;
 };
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-
 /// Where a and b are NaN, any NaN will do.
 bool same_bits_or_nan(const at::Tensor& a, const at::Tensor& b) {
   const at::Tensor x = a.detach().cpu();
@@ -130,6 +127,12 @@ BOOST_AUTO_TEST_CASE(the_optimizer_has_the_bits_of_the_cpu) {
   const Tensors there = run(at::kCUDA);
   const Tensors here = run(at::kCPU);
   for (std::size_t i = 0; i < here.size(); ++i) BOOST_TEST(same_bits(there[i], here[i]));
+}
+
+BOOST_AUTO_TEST_CASE(sums_of_squares_are_exact) {
+  if (!has_gpu()) return;
+  check_squares([](const at::Tensor& values, ExactSum& sum) { ops::add_squares(values, sum); },
+                at::kCUDA);
 }
 
 BOOST_AUTO_TEST_CASE(dropout_keeps_the_same_elements) {

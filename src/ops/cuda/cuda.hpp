@@ -3,10 +3,10 @@
 #include "ops/ops.hpp"
 #include "ops/reference.hpp"
 
-// The float32 paths for a GPU: no atomics, a fixed order of every sum, so that equal inputs give
-// equal bits. Arguments have passed ops/checks.hpp. Products are cuBLAS', gate, dropout, rotation,
-// RMSNorm, cross entropy, resolvent and AdamW are kernels of this folder; attention and LayerNorm
-// are the library's.
+// The float32 paths for a GPU: no atomics on floats, a fixed order of every sum, so that equal
+// inputs give equal bits. Arguments have passed ops/checks.hpp. Products are cuBLAS', gate,
+// dropout, rotation, RMSNorm, cross entropy, resolvent and AdamW are kernels of this folder;
+// attention and LayerNorm are the library's.
 
 namespace pg::ops {
 
@@ -34,6 +34,7 @@ at::Tensor cross_entropy_sum(const at::Tensor& logits_nv, const at::Tensor& targ
 void adamw_step(at::Tensor& parameter, at::Tensor& moment1, at::Tensor& moment2,
                 const at::Tensor& gradient, double scale, std::int64_t step,
                 const AdamWSettings& settings);
+void add_squares(const at::Tensor& values, ExactSum& sum);
 
 }  // namespace cuda
 

@@ -1,5 +1,8 @@
 #include "ops/functions.hpp"
 
+#include <algorithm>
+#include <limits>
+
 #include "ops/adamw.hpp"
 #include "ops/cuda/cuda.hpp"
 #include "ops/cuda/kernels.hpp"
@@ -150,6 +153,25 @@ void adamw_step(at::Tensor& parameter, at::Tensor& moment1, at::Tensor& moment2,
   kernels::adamw(adamw_constants(settings, scale, static_cast<double>(step)), data(gradient),
                  parameter.numel(), data(parameter), data(moment1), data(moment2),
                  OnDevice(parameter));
+}
+
+void add_squares(const at::Tensor& values, ExactSum& sum) {
+  const at::Tensor sums = at::zeros({kernels::kExponents, 2}, values.options().dtype(at::kLong));
+  kernels::mantissa_squares(data(values), values.numel(),
+                            reinterpret_cast<unsigned long long*>(sums.data_ptr<std::int64_t>()),
+                            OnDevice(values));
+  const at::Tensor host = sums.cpu();
+  const auto of_exponent = host.accessor<std::int64_t, 2>();
+  constexpr int kSpecial = kernels::kExponents - 1;
+  for (int exponent = 0; exponent < kSpecial; ++exponent) {
+    // Bit 0 of a mantissa counts 2^-149 in subnormal numbers, and in the least normal ones.
+    const int power = 2 * (std::max(exponent, 1) - 150);
+    sum.add(static_cast<std::uint64_t>(of_exponent[exponent][0]), power);
+    sum.add(static_cast<std::uint64_t>(of_exponent[exponent][1]), power + 32);
+  }
+  using Limits = std::numeric_limits<double>;
+  if (of_exponent[kSpecial][0] != 0) sum.add(Limits::infinity());
+  if (of_exponent[kSpecial][1] != 0) sum.add(Limits::quiet_NaN());
 }
 
 }  // namespace pg::ops::cuda

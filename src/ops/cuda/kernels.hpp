@@ -10,9 +10,9 @@ struct CUstream_st;
 
 // Starts of kernels, over contiguous float32 (or what the type says) in the memory of one GPU: each
 // returns at once, having put its work on the stream. The current device must be the stream's. No
-// atomics, and sums in one fixed order, so that equal inputs give equal bits. Where a kernel cannot
-// start they throw InternalError. The functions that have a CPU kernel of the same formula are
-// described there: ops/functions.hpp.
+// atomics but on integers, and sums in one fixed order, so that equal inputs give equal bits. Where
+// a kernel cannot start they throw InternalError. The functions that have a CPU kernel of the same
+// formula are described there: ops/functions.hpp.
 
 namespace pg::ops::cuda::kernels {
 
@@ -39,6 +39,13 @@ void rotate(const Rows& rows, const float* x, const float* cos, const float* sin
 
 void adamw(const AdamWConstants& constants, const float* gradient, std::int64_t n, float* parameter,
            float* moment1, float* moment2, Stream stream);
+
+/// What the exponent of a float can be, as it is stored.
+constexpr int kExponents = 256;
+/// Adds to sums (kExponents, 2), for the floats of each exponent, the squares of their mantissas,
+/// as whole numbers of 24 bits: what is below 2^32, and above. Of the last exponent it counts
+/// infinities, and NaNs.
+void mantissa_squares(const float* x, std::int64_t n, unsigned long long* sums, Stream stream);
 
 void rms_norm(const float* x, const float* scale, double eps, std::int64_t n, std::int64_t d,
               float* y, float* r_n, Stream stream);

@@ -41,6 +41,14 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
   return pg_run_grid(*config, [&] { kernel(arguments...); });
 }
 
+/// Threads take turns.
+template <class T>
+T atomicAdd(T* sum, T value) {
+  const T before = *sum;
+  *sum = before + value;
+  return before;
+}
+
 template <class T>
 T __shfl_xor_sync(unsigned /*mask*/, T value, int distance) {
   static T of_thread[1024];

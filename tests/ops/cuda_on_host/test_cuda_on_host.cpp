@@ -222,8 +222,6 @@ BOOST_AUTO_TEST_CASE(values_that_are_not_finite_stay_visible) {
     const at::Tensor row = at::tensor(logits).unsqueeze(0);
     return ops::cuda::cross_entropy_sum(row, at::zeros({1}, at::kLong), 0).item<double>();
   };
-  constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
   BOOST_TEST(std::isnan(loss({kInfinity, 0})));
   BOOST_TEST(std::isnan(loss({0, kInfinity})));
   BOOST_TEST(std::isnan(loss({0, kNan})));
@@ -251,6 +249,10 @@ BOOST_AUTO_TEST_CASE(empty_tensors_start_no_kernel) {
   }
   const at::Tensor none = at::zeros({0}, at::kLong);
   BOOST_TEST(ops::cuda::cross_entropy_sum(at::zeros({0, 5}), none, 0).item<double>() == 0);
+}
+
+BOOST_AUTO_TEST_CASE(sums_of_squares_are_exact) {
+  check_squares(&ops::cuda::add_squares, at::kCPU);
 }
 
 BOOST_AUTO_TEST_CASE(the_runtime_of_this_test_sees_threads_that_miss_a_barrier) {
