@@ -1,6 +1,8 @@
 #define BOOST_TEST_MODULE model
 #include <ATen/ATen.h>
 
+#include <sched.h>
+
 #include <boost/test/data/test_case.hpp>
 #include <boost/test/unit_test.hpp>
 #include <cmath>
@@ -153,6 +155,29 @@ BOOST_AUTO_TEST_CASE(initial_weights_follow_their_law_and_depend_on_name_and_see
 
   const ParameterSet doubles(model.parameter_specs(), 42, at::kDouble);
   BOOST_TEST(doubles.values().to(at::kFloat).equal(a.values()));
+}
+
+BOOST_AUTO_TEST_CASE(initial_weights_are_the_stream_on_any_number_of_processors) {
+  const std::int64_t n = 300'001;  // more than a thread's piece
+  const std::vector<pg::model::ParameterSpec> specs = {{"w", {n}, pg::model::Init::normal(0.5)}};
+  cpu_set_t before;
+  BOOST_REQUIRE(::sched_getaffinity(0, sizeof(before), &before) == 0);
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(::sched_getcpu(), &one);
+  const ParameterSet all(specs, 7);
+  BOOST_REQUIRE(::sched_setaffinity(0, sizeof(one), &one) == 0);
+  const ParameterSet alone(specs, 7);
+  BOOST_TEST(::sched_setaffinity(0, sizeof(before), &before) == 0);
+  BOOST_TEST(all.hash() == alone.hash());
+  const pg::random::Stream stream(7, pg::random::Purpose::initial_weight,
+                                  pg::random::name_hash("w"));
+  const auto* values = all.values().data_ptr<float>();
+  bool same = true;
+  for (std::int64_t i = 0; i < n; ++i) {
+    same = same && values[i] == static_cast<float>(0.5 * stream.normal(std::uint64_t(i)));
+  }
+  BOOST_TEST(same);
 }
 
 // Gradients of whole networks against central differences in double precision.
