@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -29,8 +30,14 @@ void in_parallel(std::int64_t n, std::int64_t least, int n_threads,
   };
   {
     std::vector<std::jthread> others;
-    for (std::int64_t part = 1; part < n_parts; ++part) others.emplace_back(run, part);
+    std::int64_t next = 1;
+    try {
+      for (; next < n_parts; ++next) others.emplace_back(run, next);
+    } catch (const std::system_error&) {
+      // The system gives no more threads: the rest is for this one.
+    }
     run(0);
+    for (; next < n_parts; ++next) run(next);
   }
   for (const auto& failure : failures) {
     if (failure) std::rethrow_exception(failure);
