@@ -10,20 +10,18 @@
 namespace pg {
 
 SignalStack::SignalStack() {
-  stack_t none = {};
-  ::sigaltstack(nullptr, &before_);
-  if ((before_.ss_flags & SS_DISABLE) == 0) return;
   // The system writes all registers there before the handler runs: 11 KB where there are tiles.
   constexpr std::size_t kForHandlers = std::size_t{64} * 1024;
   const long registers = std::max(::sysconf(_SC_MINSIGSTKSZ), 0L);
-  none.ss_size = kForHandlers + static_cast<std::size_t>(registers);
-  memory_ = std::make_unique<char[]>(none.ss_size);
-  none.ss_sp = memory_.get();
-  require(::sigaltstack(&none, nullptr) == 0, "the system takes a stack for signals");
+  stack_t mine = {};
+  mine.ss_size = kForHandlers + static_cast<std::size_t>(registers);
+  memory_ = std::make_unique<char[]>(mine.ss_size);
+  mine.ss_sp = memory_.get();
+  require(::sigaltstack(&mine, &before_) == 0, "the system takes a stack for signals");
 }
 
 SignalStack::~SignalStack() {
-  if (memory_) ::sigaltstack(&before_, nullptr);
+  ::sigaltstack(&before_, nullptr);
 }
 
 }  // namespace pg
