@@ -156,7 +156,8 @@ case "$tree" in
   trixie-cuda)
     stub_cudnn
     say "build"
-    build pgmpi test_gpu test_gpu_ops test_cuda_on_host test_nccl_exchange bench_gpu bench_gpu_ops
+    build pgmpi test_gpu test_gpu_ops test_gpu_memory test_cuda_on_host test_nccl_exchange bench_gpu \
+      bench_gpu_ops
     if [ -e /dev/nvidia0 ]; then
       say "there is a device here: pgmpi is not started to fail without one"
     else

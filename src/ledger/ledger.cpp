@@ -11,11 +11,6 @@
 namespace pg::ledger {
 namespace {
 
-/// Resident memory of a pgmpi process that has trained something tiny: program, LibTorch, MPI.
-constexpr std::int64_t kProcessBytes = 150'000'000;
-/// CUDA context, library workspaces, NCCL channels: an assumption, never measured by this project.
-constexpr std::int64_t kGpuProcessBytes = 1'500'000'000;
-
 bool is_half(const Job& job) {
   return job.precision != "float32";
 }
@@ -115,6 +110,13 @@ std::int64_t shard_elements(const std::vector<model::ParameterSpec>& specs, int 
   return sum;
 }
 
+std::int64_t process_bytes(bool on_gpu) {
+  // On a CPU the resident memory of a process that has trained something tiny: program, LibTorch,
+  // MPI. On a GPU CUDA's context, library workspaces, NCCL's channels: an assumption, never
+  // measured by this project.
+  return on_gpu ? 1'500'000'000 : 150'000'000;
+}
+
 std::vector<MemoryLine> memory_of(const Job& job, bool on_gpu) {
   const int degree = job.degree();
   const std::int64_t shard = kFloat * shard_elements(job.shape.specs, degree, 0);
@@ -165,8 +167,7 @@ std::vector<MemoryLine> memory_of(const Job& job, bool on_gpu) {
        of(Use::logits)},
       {"checkpoint_copy", "12 bytes of each parameter, over the team",
        job.saves ? 12 * job.n_parameters() / job.team : 0, /*on_host=*/true},
-      {"base_process", "program and libraries before anything is trained",
-       on_gpu ? kGpuProcessBytes : kProcessBytes},
+      {"base_process", "program and libraries before anything is trained", process_bytes(on_gpu)},
   };
 }
 

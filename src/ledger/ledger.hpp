@@ -53,6 +53,8 @@ struct MemoryLine {
 /// What the first rank of a team holds at the fullest moment of a step, the most of all ranks. What
 /// the libraries' products need beside their operands is not counted, nor what the heap loses.
 std::vector<MemoryLine> memory_of(const Job& job, bool on_gpu);
+/// The line base_process of that table: program and libraries before anything is trained.
+std::int64_t process_bytes(bool on_gpu);
 /// Of the lines in the memory of a device that computes; on a CPU that is all of them.
 std::int64_t total_bytes(const std::vector<MemoryLine>& lines, bool on_gpu);
 

@@ -43,10 +43,11 @@ struct TrialSummary {
   bool converged = false;       ///< sd below the limit and no significant downward drift
   double clip_fraction = 0;     ///< share of steps whose gradient norm exceeded the limit
   double seconds = 0;           ///< wall time of training and evaluation
-  double forward_flops = 0;   ///< of one target: matrix products; a training step has 3 times that
-  double peak_fraction = 0;   ///< of the cores' multiply-add peak, in training; 0: not on a CPU
-  double peak_memory_mb = 0;  ///< largest resident memory of a rank while it trained this
-  double predicted_memory_mb = 0;  ///< what the ledger said that would be; 0: not on a CPU
+  double forward_flops = 0;  ///< of one target: matrix products; a training step has 3 times that
+  double peak_fraction = 0;  ///< of the cores' multiply-add peak, in training; 0: not on a CPU
+  /// Largest memory of a rank while it trained this: resident, or on a GPU that of its tensors.
+  double peak_memory_mb = 0;
+  double predicted_memory_mb = 0;  ///< what the ledger said that would be
   double inference_s = 0;          ///< of a forward pass over one sequence, the median
   /// Operators of a chunk's forward pass for which there was no fast path, and how often:
   /// "gate 8; linear 24".

@@ -94,11 +94,12 @@ ledger::Job job_of(const config::Settings& s, std::int64_t corpus_vocabulary,
 }
 
 double predicted_memory_mb(const config::Settings& s, std::int64_t corpus_vocabulary,
-                           const config::ShardSettings& shard, int team, bool saves) {
+                           const config::ShardSettings& shard, int team, bool saves, bool on_gpu) {
   ledger::Job job = job_of(s, corpus_vocabulary, shard, team);
   job.saves = saves;
-  constexpr bool kOnGpu = false;
-  return static_cast<double>(ledger::total_bytes(ledger::memory_of(job, kOnGpu), kOnGpu)) / 1e6;
+  std::int64_t bytes = ledger::total_bytes(ledger::memory_of(job, on_gpu), on_gpu);
+  if (on_gpu) bytes -= ledger::process_bytes(on_gpu);
+  return static_cast<double>(bytes) / 1e6;
 }
 
 std::int64_t count_parameters(const config::Settings& s, std::int64_t vocabulary) {

@@ -45,10 +45,10 @@ std::int64_t validations_in(const config::Settings& settings);
 ledger::Job job_of(const config::Settings& settings, std::int64_t corpus_vocabulary,
                    const config::ShardSettings& shard, int team);
 
-/// Largest resident memory of a rank of that team, as the ledger predicts it, in MB (1e6 bytes).
-/// On the CPU.
+/// What peak_memory_mb() will say of a rank of that team, as the ledger predicts it, in MB (1e6
+/// bytes). On a GPU that is without the process's own.
 double predicted_memory_mb(const config::Settings& settings, std::int64_t corpus_vocabulary,
-                           const config::ShardSettings& shard, int team, bool saves);
+                           const config::ShardSettings& shard, int team, bool saves, bool on_gpu);
 
 /// Parameters of the model that the settings describe, without making it.
 std::int64_t count_parameters(const config::Settings& settings, std::int64_t vocabulary);

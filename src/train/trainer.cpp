@@ -143,17 +143,16 @@ Trainer::Trainer(const config::Settings& s, const data::Corpus& corpus,
 bool Trainer::run(const Observer& observer, record::TrialRecord& record, checkpoint::Store* store) {
   started_ = std::chrono::steady_clock::now();
   forget_large_blocks();
-  forget_peak_memory();
+  const at::Device device = parameters_.values().device();
+  forget_peak_memory(device);
   record::TrialSummary& summary = record.summary;
   summary.batch = settings_.train.batch;
   summary.lr = settings_.optimizer.lr;
   summary.seed = settings_.train.seed;
   summary.n_parameters = parameters_.n_parameters();
   summary.team_size = team_.size();
-  if (parameters_.values().is_cpu()) {
-    summary.predicted_memory_mb = predicted_memory_mb(settings_, corpus_.vocabulary(), shard_,
-                                                      team_.size(), store != nullptr);
-  }
+  summary.predicted_memory_mb = predicted_memory_mb(
+      settings_, corpus_.vocabulary(), shard_, team_.size(), store != nullptr, device.is_cuda());
   summary.reproducible = settings_.train.reproducible;
   record.settings_yaml = config::print_settings(settings_);
   record.corpus_sha256 = corpus_.sha256;

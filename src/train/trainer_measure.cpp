@@ -101,7 +101,7 @@ void Trainer::measure(record::TrialRecord& record) {
   summary.inference_s = inference_seconds();
   summary.plain_operators = plain_operators_;
   // The largest and, of the rates, the smallest of the team.
-  summary.peak_memory_mb = peak_memory_mb();
+  summary.peak_memory_mb = peak_memory_mb(parameters_.values().device());
   summary.peak_fraction = on_cpu ? flops_per_s / ops::measure_peak_flops() : 0;
   for (const std::string& text :
        team_.all_gather(fmt::format("{} {}", summary.peak_memory_mb, summary.peak_fraction))) {
