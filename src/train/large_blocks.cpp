@@ -13,8 +13,11 @@
 namespace pg::train {
 namespace {
 
-/// Below it the C library's heap does as well: small tensors come and go within its pages.
-constexpr std::size_t kLeast = std::size_t{1} << 20;
+/// Below it the C library's heap does as well: small tensors come and go within its pages. From
+/// here on it maps blocks of their own and returns the end of its heap (M_MMAP_THRESHOLD and
+/// M_TRIM_THRESHOLD of mallopt(3), which then grow with what is freed, at every program's own
+/// pace).
+constexpr std::size_t kLeast = std::size_t{1} << 17;
 
 class LargeBlocks final : public CpuAllocator {
  public:
