@@ -39,7 +39,6 @@ Value Operators::linear(const Value& x, const Matrix& m) const {
       Memory y;
       {
         const Memory w_half = tape.bytes(m.is_operand ? 0 : kHalf * n_weights);
-        const Memory y_half = tape.bytes(kHalf * n_out);
         y = tape.floats(n_out);
       }
       return tape_.made(n_out, y, {x},
@@ -48,7 +47,6 @@ Value Operators::linear(const Value& x, const Matrix& m) const {
                           Memory dx;
                           {
                             const Memory w_half = tape.bytes(m.is_operand ? 0 : kHalf * n_weights);
-                            const Memory dx_half = tape.bytes(kHalf * n_x);
                             dx = tape.floats(n_x);
                           }
                           const Memory dw_half = tape.bytes(kHalf * n_weights);
@@ -64,21 +62,19 @@ Value Operators::linear(const Value& x, const Matrix& m) const {
       };
       const Memory w_rounded = m.is_operand ? tape.floats(n_weights) : rounded(n_weights);
       const Memory x_rounded = rounded(n_x);
-      Memory y;
-      {
-        const Memory product = tape.floats(n_out);
-        y = rounded(n_out);
-      }
-      return tape_.made(
-          n_out, y, {x},
-          [&tape, rounded, n_x, n_weights, n_out, x_rounded, w_rounded](const Memory&) {
-            const Memory dy = rounded(n_out);
-            Memory dx = tape.floats(n_x);
-            Memory dw = tape.floats(n_weights);
-            dx = rounded(n_x);
-            dw = rounded(n_weights);
-            return Gradients{dx};
-          });
+      const Value y = tape_.made(n_out, tape.floats(n_out), {x},
+                                 [&tape, n_x, n_weights, x_rounded, w_rounded](const Memory&) {
+                                   Memory dx = tape.floats(n_x);
+                                   Memory dw = tape.floats(n_weights);
+                                   const Memory dw_half = tape.bytes(kHalf * n_weights);
+                                   dw.reset();
+                                   dw = tape.floats(n_weights);
+                                   return Gradients{dx};
+                                 });
+      const Value half = to_half(y);
+      return tape_.made(n_out, y.memory, {half}, [&tape, n_out](const Memory&) {
+        return Gradients{tape.bytes(kHalf * n_out)};
+      });
     }
     case Products::device_half: {
       const Memory x_half = tape.bytes(kHalf * n_x);
@@ -313,6 +309,17 @@ Value Operators::cross_entropy(const Value& logits, std::int64_t n_rows) const {
                     });
 }
 
+Value Operators::to_half(const Value& x) const {
+  return tape_.made(x.n, tape_.bytes(kHalf * x.n), {x},
+                    [this, n = x.n](const Memory&) { return Gradients{tape_.floats(n)}; });
+}
+
+Value Operators::rounded(const Value& x) const {
+  const Value half = to_half(x);
+  return tape_.made(x.n, tape_.floats(x.n), {half},
+                    [this, n = x.n](const Memory&) { return Gradients{tape_.bytes(kHalf * n)}; });
+}
+
 Value Operators::loss(const Value& x, const Matrix& head) const {
   const std::int64_t rows = x.n / head.n_in;
   const std::int64_t piece = std::min(rows, ops::rows_of_piece(head.n_out));
@@ -329,7 +336,9 @@ Value Operators::loss(const Value& x, const Matrix& head) const {
     const auto ignored = std::make_shared<Memory>();
     const Value part = graph ? tape_.input({piece * head.n_in, x.memory, nullptr}, ignored)
                              : Value{piece * head.n_in, x.memory, nullptr};
-    const Value sum = cross_entropy(linear(part, head), piece);
+    Value logits = linear(part, head);
+    if (!on_device()) logits = rounded(logits);
+    const Value sum = cross_entropy(logits, piece);
     if (graph) tape_.run_backward(sum, tape_.bytes(kDouble));
   } else {
     const bool half = products_ == Products::cpu_bfloat16 || products_ == Products::device_half;

@@ -74,6 +74,9 @@ class Operators {
  private:
   [[nodiscard]] Value flash_attention(const std::vector<Value>& inputs, const Heads& heads) const;
   [[nodiscard]] Value cross_entropy(const Value& logits, std::int64_t n_rows) const;
+  /// To half precision, and there and back; gradients go the other way.
+  [[nodiscard]] Value to_half(const Value& x) const;
+  [[nodiscard]] Value rounded(const Value& x) const;
   [[nodiscard]] bool on_device() const {
     return products_ == Products::device_half || products_ == Products::device_float32;
   }

@@ -33,9 +33,9 @@ void round_to_bfloat16(const at::Tensor& x, float factor);
 /// (rows, width) bfloat16, rows may stand apart -> (width) float32: sums of the columns.
 at::Tensor sum_of_bfloat16_rows(const at::Tensor& rows);
 
-/// c (m, n) = a (m, k) b (k, n) + bias (n), summed in float32, on one thread. a, b and bias are
-/// bfloat16; a and b have rows that are contiguous, and may stand apart, or are the transpose of
-/// such a matrix; bias may be undefined; c has such rows, of float32 or bfloat16. Throws
+/// c (m, n) = a (m, k) b (k, n) + bias (n), summed in float32, on one thread. a and b are bfloat16
+/// and have rows that are contiguous, and may stand apart, or are the transpose of such a matrix;
+/// bias is float32 or undefined; c has such rows, of float32 or bfloat16. Throws
 /// InternalError where oneDNN has no such product.
 void multiply_bfloat16(const at::Tensor& a_mk, const at::Tensor& b_kn, const at::Tensor& bias_n,
                        const at::Tensor& c_mn);

@@ -72,16 +72,13 @@ class FloatPieces {
 /// bfloat16 on a CPU that multiplies it. Logits and their gradient are bfloat16 in memory, too.
 class BFloat16Pieces {
  public:
-  explicit BFloat16Pieces(const Inputs& inputs)
-      : in_(inputs),
-        w_vd_(to_bfloat16(inputs.w_vd)),
-        bias_v_(inputs.bias_v.defined() ? to_bfloat16(inputs.bias_v) : at::Tensor()) {}
+  explicit BFloat16Pieces(const Inputs& inputs) : in_(inputs), w_vd_(to_bfloat16(inputs.w_vd)) {}
 
   at::Tensor operator()(const Piece& piece, const Totals& totals) const {
     const at::Tensor x = to_bfloat16_rows(piece.of(in_.x_nd));
     const at::Tensor targets = piece.of(in_.targets_n);
     const at::Tensor all_logits = empty_logits(x.size(0), w_vd_.size(0), x.options());
-    multiply_bfloat16(x, w_vd_.t(), bias_v_, all_logits);
+    multiply_bfloat16(x, w_vd_.t(), in_.bias_v, all_logits);
     const at::Tensor logits = all_logits.narrow(0, 0, piece.rows);
     const fast::RowLosses losses(logits, targets, in_.smoothing);
     if (totals.wanted()) {
@@ -105,7 +102,6 @@ class BFloat16Pieces {
  private:
   const Inputs& in_;
   at::Tensor w_vd_;
-  at::Tensor bias_v_;
 };
 
 /// Any type and device, by the operators themselves.
@@ -129,8 +125,11 @@ class OtherPieces {
     const at::Tensor w = leaf(in_.w_vd, totals.dw_vd);
     std::optional<at::Tensor> bias;
     if (in_.bias_v.defined()) bias = leaf(in_.bias_v, totals.dbias_v);
-    const at::Tensor loss = cross_entropy_sum(ops::linear(x, w, bias, in_.precision),
-                                              piece.of(in_.targets_n), in_.smoothing);
+    at::Tensor logits = ops::linear(x, w, bias, in_.precision);
+    if (x.is_cpu() && in_.precision != Precision::float32) {
+      logits = logits.to(scalar_type(in_.precision)).to(logits.scalar_type());
+    }
+    const at::Tensor loss = cross_entropy_sum(logits, piece.of(in_.targets_n), in_.smoothing);
     if (!totals.wanted()) return loss;
     const Gradients parts = torch::autograd::grad({loss}, leaves);
     const at::NoGradGuard no_graph;
@@ -149,8 +148,7 @@ class OtherPieces {
   const Inputs& in_;
 };
 
-/// Times the incoming gradient and, on a CPU, rounded to the precision, in place: what gradients of
-/// linear() are.
+/// Times the incoming gradient and, on a CPU, rounded to the precision, in place.
 at::Tensor finished(const at::Tensor& total, const at::Tensor& gradient, Precision precision) {
   if (!total.defined()) return total;
   const bool fast = fast::applies(total);

@@ -142,15 +142,17 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
   }
 };
 
-/// The product a b of bfloat16 matrices, rounded to bfloat16.
-at::Tensor rounded_product(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias) {
-  const at::Tensor c = at::empty({a.size(0), b.size(1)}, a.options());
+/// The product a b of bfloat16 matrices in a new matrix of float32 or bfloat16.
+at::Tensor product(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias,
+                   at::ScalarType type) {
+  const at::Tensor c = at::empty({a.size(0), b.size(1)}, a.options().dtype(type));
   multiply_bfloat16(a, b, bias, c);
   return c;
 }
 
 /// Keeps x in bfloat16, half its memory, but the weights as they are given: a rounded copy of each
-/// would live until the backward pass.
+/// would live until the backward pass. Whole groups of rows are computed, the first ones are the
+/// result.
 struct BFloat16LinearFunction : torch::autograd::Function<BFloat16LinearFunction> {
   static at::Tensor forward(Context* context, const at::Tensor& x_input, const at::Tensor& w_input,
                             const c10::optional<at::Tensor>& bias) {
@@ -159,9 +161,9 @@ struct BFloat16LinearFunction : torch::autograd::Function<BFloat16LinearFunction
     const at::Tensor w_oi = w_input.contiguous();
     context->save_for_backward({x_ri, w_oi});
     context->saved_data["biased"] = bias.has_value();
-    const at::Tensor y_ro = rounded_product(x_ri, to_bfloat16(w_oi).t(),
-                                            bias ? to_bfloat16(bias->contiguous()) : at::Tensor());
-    return to_float(y_ro, x_float.size(0)).view(with_width(x_input, w_oi.size(0)));
+    const at::Tensor y_ro =
+        product(x_ri, to_bfloat16(w_oi).t(), bias ? bias->contiguous() : at::Tensor(), at::kFloat);
+    return y_ro.narrow(0, 0, x_float.size(0)).view(with_width(x_input, w_oi.size(0)));
   }
 
   static Gradients backward(Context* context, const Gradients& gradients) {
@@ -175,16 +177,16 @@ struct BFloat16LinearFunction : torch::autograd::Function<BFloat16LinearFunction
     at::Tensor dw_oi;
     at::Tensor dbias;
     if (context->needs_input_grad(0)) {
-      dx = to_float(rounded_product(dy_ro, to_bfloat16(w_oi), {}), dy_float.size(0))
+      dx = product(dy_ro, to_bfloat16(w_oi), {}, at::kFloat)
+               .narrow(0, 0, dy_float.size(0))
                .view(with_width(gradients[0], w_oi.size(1)));
     }
     if (context->needs_input_grad(1)) {
-      dw_oi = rounded_product(dy_ro.t(), x_ri, {});
+      dw_oi = product(dy_ro.t(), x_ri, {}, at::kBFloat16);
       if (w_oi.scalar_type() == at::kFloat) dw_oi = to_float(dw_oi, w_oi.size(0));
     }
     if (context->saved_data["biased"].toBool() && context->needs_input_grad(2)) {
       dbias = sum_of_bfloat16_rows(dy_ro);
-      round_to_bfloat16(dbias, 1);
     }
     return {dx, dw_oi, dbias};
   }

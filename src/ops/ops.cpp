@@ -50,8 +50,8 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const std::optional<
   count_plain("linear");
   // A product of two rounded factors is exact in float32, so this is the sum in float32.
   const auto rounded = [&](const at::Tensor& a) { return a.to(type).to(x.scalar_type()); };
-  return rounded(
-      ops::linear(rounded(x), rounded(w), bias ? std::optional(rounded(*bias)) : std::nullopt));
+  const at::Tensor y = ops::linear(stand_in(x, rounded(x.detach())), rounded(w), bias);
+  return stand_in(y.to(type), y.detach());  // y, whose gradient is rounded
 }
 
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& scale, double eps) {

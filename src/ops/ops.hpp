@@ -31,11 +31,11 @@ inline at::ScalarType scalar_type(Precision precision) {
   return at::kFloat;
 }
 
-/// The same with x, w, bias, y and all their gradients rounded to `precision`, and sums in float32:
-/// what automatic mixed precision computes. On a GPU y and the gradients are those sums, not
-/// rounded again, but for the gradient of a w that is rounded. float32 is linear() itself, whatever
-/// the tensors' type. w may be rounded already: of the type of `precision`, as its gradient is
-/// then.
+/// The same with x, w and the gradient of y rounded to `precision`, and sums in float32: what
+/// automatic mixed precision computes, where y and the gradients are those sums, not rounded again,
+/// but for the gradient of w: on a CPU always, on a GPU if w is rounded. float32 is linear()
+/// itself, whatever the tensors' type. w may be rounded already: of the type of `precision`, as its
+/// gradient is then.
 at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const std::optional<at::Tensor>& bias,
                   Precision precision);
 
@@ -154,12 +154,13 @@ at::Tensor resolvent(const at::Tensor& v_bt, bool causal,
 at::Tensor cross_entropy_sum(const at::Tensor& logits_nv, const at::Tensor& targets_n,
                              double smoothing = 0);
 
-/// cross_entropy_sum(linear(x, w, bias, precision), targets, smoothing) without ever holding the
-/// logits of more than a few million pairs of row and word: where there are more, rows are taken in
-/// pieces, whose size is a function of v alone. x (n, d), w (v, d), bias (v) or none, targets (n)
-/// int64 -> float64 scalar. The forward pass of several pieces computes their gradients too, for an
-/// incoming gradient of 1, and keeps dx, dw and dbias alone: the backward pass does not touch x and
-/// w, scales in place, and runs once. dw is the sum over the pieces in their order.
+/// cross_entropy_sum(linear(x, w, bias, precision), targets, smoothing), on a CPU with logits and
+/// gradients rounded to the precision as well, without ever holding the logits of more than a few
+/// million pairs of row and word: where there are more, rows are taken in pieces, whose size is a
+/// function of v alone. x (n, d), w (v, d), bias (v) or none, targets (n) int64 -> float64 scalar.
+/// The forward pass of several pieces computes their gradients too, for an incoming gradient of 1,
+/// and keeps dx, dw and dbias alone: the backward pass does not touch x and w, scales in place, and
+/// runs once. dw is the sum over the pieces in their order.
 at::Tensor linear_cross_entropy_sum(const at::Tensor& x_nd, const at::Tensor& w_vd,
                                     const std::optional<at::Tensor>& bias_v,
                                     const at::Tensor& targets_n, double smoothing = 0,

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <span>
 #include <tuple>
@@ -40,6 +41,10 @@ void summarise(record::TrialRecord& record, const config::Settings& s) {
   const auto window = [&](const std::vector<std::int64_t>& steps,
                           const std::vector<double>& losses) {
     const std::size_t first = first_of_tail(steps);
+    if (first == steps.size()) {  // every step of it was skipped
+      constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+      return WindowStatistics{kNone, kNone, kNone, kNone, kNone};
+    }
     const std::vector<double> x(steps.begin() + static_cast<std::ptrdiff_t>(first), steps.end());
     return window_statistics(x, std::span(losses).subspan(first));
   };

@@ -330,13 +330,12 @@ BOOST_AUTO_TEST_CASE(half_precision_products_are_those_of_rounded_operands) {
     const at::Tensor y = ops::linear(a, b, std::nullopt, precision);
     const at::Tensor expected = at::matmul(rounded(x), rounded(w).t());
     const double unit = type == at::kBFloat16 ? 0x1p-8 : 0x1p-11;
-    BOOST_TEST(relative(y.detach(), expected) < unit);
-    BOOST_TEST(relative(y.detach(), expected) > unit / 100);  // it did round
-    BOOST_TEST(y.detach().equal(y.detach().to(type).to(at::kFloat)));
+    BOOST_TEST(relative(y.detach(), expected) < 1e-6);
     const at::Tensor dy = x.narrow(1, 0, 5).contiguous();
     y.backward(dy);
-    BOOST_TEST(relative(a.grad(), at::matmul(rounded(dy), rounded(w))) < unit);
+    BOOST_TEST(relative(a.grad(), at::matmul(rounded(dy), rounded(w))) < 1e-6);
     BOOST_TEST(relative(b.grad(), at::matmul(rounded(dy).t(), rounded(x))) < unit);
+    BOOST_TEST(b.grad().equal(b.grad().to(type).to(at::kFloat)));
   }
 }
 

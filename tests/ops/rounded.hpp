@@ -1,4 +1,4 @@
-// linear() in half precision as it is defined for a CPU and for a GPU, in plain ATen and in double.
+// linear() in half precision as it is defined, in plain ATen and in double.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -12,19 +12,22 @@ inline at::Tensor rounded(const at::Tensor& x, at::ScalarType type) {
   return x.to(type).to(x.scalar_type());
 }
 
+/// With all of its results rounded: the logits of a CPU.
 inline at::Tensor rounded_linear(const at::Tensor& x, const at::Tensor& w,
                                  const std::optional<at::Tensor>& bias, at::ScalarType type) {
   const at::Tensor y = at::matmul(rounded(x, type), rounded(w, type).t());
-  return rounded(bias ? y + rounded(*bias, type) : y, type);
+  return rounded(bias ? y + *bias : y, type);
 }
 
-/// The same as a GPU computes it: sums of products of rounded factors, and of the rounded gradient.
+/// Sums of products of rounded factors, and of the rounded gradient. A CPU rounds that of w again.
 inline at::Tensor linear_of_rounded(const at::Tensor& x, const at::Tensor& w,
-                                    const std::optional<at::Tensor>& bias, at::ScalarType type) {
+                                    const std::optional<at::Tensor>& bias, at::ScalarType type,
+                                    bool rounds_dw = false) {
   const auto forward_only = [&](const at::Tensor& a) {
     return a + (rounded(a, type) - a).detach();
   };
-  const at::Tensor product = at::matmul(forward_only(x), forward_only(w).t());
+  const at::Tensor factor = rounds_dw ? rounded(w, type) : forward_only(w);
+  const at::Tensor product = at::matmul(forward_only(x), factor.t());
   const at::Tensor y = bias ? product + *bias : product;
   const at::Tensor also_on_the_way_back = rounded(y, type);
   return also_on_the_way_back + (y - also_on_the_way_back).detach();

@@ -113,16 +113,22 @@ BOOST_AUTO_TEST_CASE(pieces_in_float16_match_rounded_operands) {
 }
 
 BOOST_AUTO_TEST_CASE(one_piece_is_the_two_operators_bit_for_bit) {
+  const auto rounded_to = [](const at::Tensor& x, ops::Precision precision) {
+    return rounded(x, ops::scalar_type(precision));
+  };
   for (const auto precision : {ops::Precision::float32, ops::Precision::bfloat16}) {
     const Tensors inputs = inputs_of(1000, 65, true);
     const at::Tensor weight = at::ones({}, at::kDouble);
     const Operator two = [&](const Tensors& in) {
-      return ops::cross_entropy_sum(ops::linear(in[0], in[1], in[2], precision),
-                                    targets_of(1000, 65), 0.1);
+      const at::Tensor logits = ops::linear(in[0], in[1], in[2], precision);
+      return ops::cross_entropy_sum(rounded_to(logits, precision), targets_of(1000, 65), 0.1);
     };
     const Tensors found = value_and_gradients(chunked(0.1, precision), inputs, weight, at::kFloat);
     const Tensors expected = value_and_gradients(two, inputs, weight, at::kFloat);
-    for (std::size_t i = 0; i < found.size(); ++i) BOOST_TEST(same_bits(found[i], expected[i]));
+    BOOST_TEST(same_bits(found[0], expected[0]));
+    for (std::size_t i = 1; i < found.size(); ++i) {
+      BOOST_TEST(same_bits(found[i], rounded_to(expected[i], precision)));
+    }
   }
 }
 

@@ -164,6 +164,22 @@ BOOST_AUTO_TEST_CASE(bfloat16) {
                      {"train.chunk", "4"}});
 }
 
+// No processor multiplies it: products are those of rounded numbers in float32.
+BOOST_AUTO_TEST_CASE(float16) {
+  check("float16", {{"model.arch", "gpt"},
+                    {"model.n_layers", "3"},
+                    {"model.d_model", "512"},
+                    {"model.n_heads", "8"},
+                    {"model.d_ff", "2048"},
+                    {"model.activation", "gelu_tanh"},
+                    {"model.positions", "learned"},
+                    {"model.vocab_size", "20000"},
+                    {"data.sequence_length", "128"},
+                    {"train.precision", "float16"},
+                    {"train.batch", "16"},
+                    {"train.chunk", "8"}});
+}
+
 BOOST_AUTO_TEST_CASE(gated_units_with_norms_and_tokens_alphas) {
   check("gates", {{"model.d_model", "256"},
                   {"model.d_ff", "1024"},

@@ -401,6 +401,20 @@ BOOST_AUTO_TEST_CASE(measurements_are_in_the_record) {
   BOOST_REQUIRE(measured.noise_tails.size() == 4 * pg::record::kNoiseTails);
 }
 
+// The first scale of float16 is too large for sums over a batch: the first steps are skipped.
+BOOST_AUTO_TEST_CASE(a_run_may_end_before_any_step_counted) {
+  auto s = small_settings();
+  s.train.precision = "float16";
+  s.train.steps = 1;
+  s.schedule.warmup_steps = 0;
+  const auto record = train(s, small_corpus());
+  BOOST_TEST(record.train_loss.empty());
+  BOOST_TEST(record.event_kind.size() == 1U);
+  BOOST_TEST(std::isnan(record.summary.final_train_loss));
+  BOOST_TEST(!record.summary.converged);
+  BOOST_TEST(record.summary.final_val_loss > 0);
+}
+
 BOOST_AUTO_TEST_CASE(operators_without_a_fast_path_are_counted) {
   auto s = small_settings();
   s.model.n_layers = 2;
