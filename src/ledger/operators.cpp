@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <utility>
 
 #include "base/error.hpp"
 #include "ops/attention_kernel.hpp"
@@ -60,12 +61,15 @@ Value Operators::linear(const Value& x, const Matrix& m) const {
         const Memory half = tape.bytes(kHalf * n);
         return tape.floats(n);
       };
-      const Memory w_rounded = m.is_operand ? tape.floats(n_weights) : rounded(n_weights);
-      const Memory x_rounded = rounded(n_x);
+      Memory w_rounded = m.is_operand ? tape.floats(n_weights) : rounded(n_weights);
+      Memory x_rounded = rounded(n_x);
       const Value y = tape_.made(n_out, tape.floats(n_out), {x},
-                                 [&tape, n_x, n_weights, x_rounded, w_rounded](const Memory&) {
+                                 [&tape, n_x, n_weights, x_kept = std::move(x_rounded),
+                                  w_kept = std::move(w_rounded)](const Memory&) mutable {
                                    Memory dx = tape.floats(n_x);
                                    Memory dw = tape.floats(n_weights);
+                                   x_kept.reset();  // the rest is another node of the graph
+                                   w_kept.reset();
                                    const Memory dw_half = tape.bytes(kHalf * n_weights);
                                    dw.reset();
                                    dw = tape.floats(n_weights);

@@ -167,17 +167,17 @@ BOOST_AUTO_TEST_CASE(bfloat16) {
 // No processor multiplies it: products are those of rounded numbers in float32.
 BOOST_AUTO_TEST_CASE(float16) {
   check("float16", {{"model.arch", "gpt"},
-                    {"model.n_layers", "3"},
+                    {"model.n_layers", "2"},
                     {"model.d_model", "512"},
                     {"model.n_heads", "8"},
                     {"model.d_ff", "2048"},
                     {"model.activation", "gelu_tanh"},
                     {"model.positions", "learned"},
-                    {"model.vocab_size", "20000"},
+                    {"model.vocab_size", "8000"},
                     {"data.sequence_length", "128"},
                     {"train.precision", "float16"},
-                    {"train.batch", "16"},
-                    {"train.chunk", "8"}});
+                    {"train.batch", "8"},
+                    {"train.chunk", "4"}});
 }
 
 BOOST_AUTO_TEST_CASE(gated_units_with_norms_and_tokens_alphas) {
