@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <system_error>
 #include <tuple>
 
@@ -95,9 +96,11 @@ void write_results_csv(const std::filesystem::path& file, const std::vector<Tria
     require(s.varied.size() == rows.front().varied.size(), "the same varied settings in all rows");
     std::vector<std::string> cells = {s.id, s.stage, to_string(s.status)};
     for (const auto& [path, value] : s.varied) cells.push_back(value);
-    // A diverged trial has no loss: an empty cell, not a number that a reader might average.
+    // A diverged trial has no loss, nor has a window whose steps were all skipped: an empty cell,
+    // not a number that a reader might average.
     const auto loss = [&](double value) {
-      return s.status == TrialStatus::finished ? shortest(value) : std::string();
+      const bool has = s.status == TrialStatus::finished && !std::isnan(value);
+      return has ? shortest(value) : std::string();
     };
     const double rate = s.seconds > 0 ? static_cast<double>(s.tokens) / s.seconds : 0;
     for (std::string cell : {std::to_string(s.batch),

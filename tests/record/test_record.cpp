@@ -1,6 +1,7 @@
 #define BOOST_TEST_MODULE record
 #include <boost/test/unit_test.hpp>
 #include <filesystem>
+#include <limits>
 #include <string>
 
 #include "base/csv.hpp"
@@ -345,6 +346,12 @@ BOOST_AUTO_TEST_CASE(results_csv_reads_back) {
   BOOST_TEST(cell(1, "final_val_loss").empty());
   BOOST_TEST(cell(1, "best_val_loss").empty());
   BOOST_TEST(cell(1, "reason") == diverged.reason);
+
+  finished.final_train_loss = std::numeric_limits<double>::quiet_NaN();  // every step was skipped
+  write_results_csv(file, {finished});
+  const CsvTable skipped = parse_csv(read_file(file), file.string());
+  BOOST_TEST(skipped.rows[0][skipped.column("final_train_loss")].empty());
+  BOOST_TEST(!skipped.rows[0][skipped.column("final_val_loss")].empty());
 
   write_results_csv(file, {});
   BOOST_TEST(parse_csv(read_file(file), file.string()).rows.empty());
