@@ -52,8 +52,8 @@ BOOST_AUTO_TEST_CASE(small_tensors_are_not_its_business) {
   BOOST_TEST(train::large_block_bytes().in_use == before);
 }
 
-// The C library's heap gives such blocks back at its own pace: 10,000 pages in some ten steps of the
-// nano transformer, or 46,000 in the next run of the same program.
+// The C library's heap gives such blocks back at its own pace: 10,000 pages in some ten steps of
+// the nano transformer, or 46,000 in the next run of the same program.
 BOOST_AUTO_TEST_CASE(blocks_of_half_a_mebibyte_keep_their_pages) {
   train::forget_large_blocks();
   const auto faults = [] {
