@@ -57,12 +57,12 @@ Value Operators::linear(const Value& x, const Matrix& m) const {
                         });
     }
     case Products::cpu_rounded: {
-      const auto rounded = [&tape](std::int64_t n) {
+      const auto through_half = [&tape](std::int64_t n) {
         const Memory half = tape.bytes(kHalf * n);
         return tape.floats(n);
       };
-      Memory w_rounded = m.is_operand ? tape.floats(n_weights) : rounded(n_weights);
-      Memory x_rounded = rounded(n_x);
+      Memory w_rounded = m.is_operand ? tape.floats(n_weights) : through_half(n_weights);
+      Memory x_rounded = through_half(n_x);
       const Value y = tape_.made(n_out, tape.floats(n_out), {x},
                                  [&tape, n_x, n_weights, x_kept = std::move(x_rounded),
                                   w_kept = std::move(w_rounded)](const Memory&) mutable {

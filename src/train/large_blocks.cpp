@@ -63,10 +63,6 @@ void LargeBlocks::release(void* block) {
   large_blocks().arena_.give_back(block);
 }
 
-bool installed() {
-  return c10::GetCPUAllocator() == &large_blocks();
-}
-
 }  // namespace
 
 void keep_large_blocks() {
@@ -75,11 +71,11 @@ void keep_large_blocks() {
 }
 
 LargeBlockBytes large_block_bytes() {
-  return installed() ? large_blocks().bytes() : LargeBlockBytes{};
+  return large_blocks().bytes();
 }
 
 void forget_large_blocks() {
-  if (installed()) large_blocks().forget();
+  large_blocks().forget();
 }
 
 }  // namespace pg::train

@@ -11,12 +11,15 @@
 #include <cstdint>
 #include <fstream>
 #include <memory>
-#include <string>
+#include <utility>
+#include <vector>
 
 #include "config/settings.hpp"
+#include "config/study.hpp"
 #include "data/corpus.hpp"
 #include "train/cpu_allocator.hpp"
 #include "train/derived.hpp"
+#include "train/large_blocks.hpp"
 #include "train/peak_memory.hpp"
 #include "train/trainer.hpp"
 
@@ -27,7 +30,10 @@ class CountingAllocator final : public train::CpuAllocator {
  public:
   /// From now on, for the whole process.
   static CountingAllocator& install() {
-    static CountingAllocator counting(c10::GetDefaultCPUAllocator());
+    static CountingAllocator counting = [] {
+      train::keep_large_blocks();
+      return CountingAllocator(c10::GetCPUAllocator());
+    }();
     constexpr std::uint8_t kBeforeTheDefault = 1;
     c10::SetCPUAllocator(&counting, kBeforeTheDefault);
     return counting;
@@ -62,6 +68,7 @@ class CountingAllocator final : public train::CpuAllocator {
 /// Bytes; what is free goes back to the system first.
 inline double resident_bytes() {
   ::malloc_trim(0);
+  train::forget_large_blocks();
   std::ifstream file("/proc/self/statm");
   double size = 0;
   double resident = 0;
@@ -69,17 +76,31 @@ inline double resident_bytes() {
   return resident * static_cast<double>(::sysconf(_SC_PAGESIZE));
 }
 
-/// The heap keeps holes of what came and went, and the ledger does not know them; without a heap
-/// for large tensors there are none.
-inline void return_large_blocks() {
-  ::mallopt(M_MMAP_THRESHOLD, 1 << 17);
-}
-
+/// Bytes.
 struct MemoryFigures {
+  double process = 0;    ///< resident before anything was trained
   double tensors = 0;    ///< most bytes of tensors at once while it trained
-  double resident = 0;   ///< largest resident memory, less what the process had before
+  double resident = 0;   ///< largest resident memory, less that of the process
   double predicted = 0;  ///< by the ledger, without the process itself
+
+  /// The ledger's total over the measured peak, both with this process itself.
+  [[nodiscard]] double total_ratio() const { return (process + predicted) / (process + resident); }
 };
+
+/// (path, value) of settings.
+using Values = std::vector<std::pair<const char*, const char*>>;
+
+/// A run as short as one can be that reaches its peak.
+inline config::Settings short_run(const Values& values = {}) {
+  config::Settings s;
+  s.train.steps = 2;
+  s.eval.sequences = 1;
+  s.eval.interval = 1000;
+  s.eval.tail_steps = 1;
+  s.schedule.warmup_steps = 0;
+  for (const auto& [path, value] : values) s = config::with(s, path, value);
+  return s;
+}
 
 /// Trains on the team and measures this rank; the prediction is for the first one.
 inline MemoryFigures measure_memory(const config::Settings& settings, const data::Corpus& corpus,
@@ -89,19 +110,18 @@ inline MemoryFigures measure_memory(const config::Settings& settings, const data
   MemoryFigures figures;
   auto job = train::job_of(settings, corpus.vocabulary(), shard, team.size());
   job.saves = false;
-  for (const auto& line : pg::ledger::memory_of(job, /*on_gpu=*/false)) {
-    if (std::string(line.name) != "base_process") {
-      figures.predicted += static_cast<double>(line.bytes);
-    }
-  }
-  const double resident_before = resident_bytes();
+  constexpr bool kOnGpu = false;
+  const auto lines = ledger::memory_of(job, kOnGpu);
+  figures.predicted =
+      static_cast<double>(ledger::total_bytes(lines, kOnGpu) - ledger::process_bytes(kOnGpu));
+  figures.process = resident_bytes();
   const std::int64_t before = counting.now();
   train::Trainer trainer(settings, corpus, team, {.shard = shard});
   counting.forget_most();
   record::TrialRecord record;
   trainer.run([](const train::Progress&) { return true; }, record);
   figures.tensors = static_cast<double>(counting.most() - before);
-  figures.resident = 1e6 * train::peak_memory_mb() - resident_before;
+  figures.resident = 1e6 * train::peak_memory_mb() - figures.process;
   return figures;
 }
 

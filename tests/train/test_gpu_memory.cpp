@@ -8,37 +8,27 @@
 #include <utility>
 #include <vector>
 
-#include "config/study.hpp"
 #include "data/synthetic.hpp"
 #include "support/gpu.hpp"
-#include "train/trainer.hpp"
+#include "train/memory.hpp"
 
 namespace {
 
 /// GPT-2 small with four layers: large beside the libraries' workspaces, small enough for any GPU.
 pg::config::Settings gpt2(const char* precision, const char* checkpointing) {
-  pg::config::Settings s;
-  s.train.steps = 3;
-  s.eval.sequences = 1;
-  s.eval.interval = 1000;
-  s.eval.tail_steps = 1;
-  s.schedule.warmup_steps = 0;
-  const std::vector<std::pair<const char*, const char*>> values = {
-      {"model.arch", "gpt"},
-      {"model.n_layers", "4"},
-      {"model.d_model", "768"},
-      {"model.n_heads", "12"},
-      {"model.d_ff", "3072"},
-      {"model.activation", "gelu_tanh"},
-      {"model.positions", "learned"},
-      {"model.vocab_size", "50257"},
-      {"data.sequence_length", "512"},
-      {"train.batch", "8"},
-      {"train.chunk", "8"},
-      {"train.precision", precision},
-      {"model.activation_checkpointing", checkpointing}};
-  for (const auto& [path, value] : values) s = pg::config::with(s, path, value);
-  return s;
+  return pg::testing::short_run({{"model.arch", "gpt"},
+                                 {"model.n_layers", "4"},
+                                 {"model.d_model", "768"},
+                                 {"model.n_heads", "12"},
+                                 {"model.d_ff", "3072"},
+                                 {"model.activation", "gelu_tanh"},
+                                 {"model.positions", "learned"},
+                                 {"model.vocab_size", "50257"},
+                                 {"data.sequence_length", "512"},
+                                 {"train.batch", "8"},
+                                 {"train.chunk", "8"},
+                                 {"train.precision", precision},
+                                 {"model.activation_checkpointing", checkpointing}});
 }
 
 }  // namespace

@@ -20,23 +20,9 @@ namespace {
 
 using pg::config::Settings;
 using pg::testing::MemoryFigures;
-
-/// (path, value).
-using Values = std::vector<std::pair<const char*, const char*>>;
-
-Settings settings_of(const Values& values) {
-  Settings s;
-  s.train.steps = 2;
-  s.eval.sequences = 1;
-  s.eval.interval = 1000;
-  s.eval.tail_steps = 1;
-  s.schedule.warmup_steps = 0;
-  for (const auto& [path, value] : values) s = pg::config::with(s, path, value);
-  return s;
-}
+using pg::testing::Values;
 
 MemoryFigures in_this_process(const Settings& settings) {
-  pg::testing::return_large_blocks();
   const auto corpus = pg::data::synthetic_corpus({.symbols = 52, .length = 20'000, .seed = 1}, 0.2);
   pg::train::use_one_thread();
   const auto alone = pg::comm::Communicator::alone();
@@ -71,8 +57,8 @@ MemoryFigures in_another_process(const Settings& settings) {
 
 void check(const char* name, const Values& values) {
   for (const char* checkpointing : {"false", "true"}) {
-    const Settings settings =
-        pg::config::with(settings_of(values), "model.activation_checkpointing", checkpointing);
+    const Settings settings = pg::config::with(pg::testing::short_run(values),
+                                               "model.activation_checkpointing", checkpointing);
     const MemoryFigures f = in_another_process(settings);
     std::cout << fmt::format(
         "{}, checkpointing {}: tensors {:.2f} MB, predicted {:.2f} ({:.3f}); resident {:.1f} MB, "
@@ -82,8 +68,10 @@ void check(const char* name, const Values& values) {
     // The ledger follows LibTorch 1.13; later ones let go of a few tensors earlier.
     BOOST_TEST(f.predicted > 0.98 * f.tensors);
     BOOST_TEST(f.predicted < (TORCH_VERSION_MAJOR == 1 ? 1.02 : 1.06) * f.tensors);
-    BOOST_TEST(f.predicted > 0.9 * f.resident);
+    // The arena keeps up to an eighth in holes, and huge pages reach over their edges.
+    BOOST_TEST(f.predicted > 0.87 * f.resident);
     BOOST_TEST(f.predicted < 1.1 * f.resident);
+    BOOST_TEST(f.total_ratio() > 0.9);
   }
 }
 
