@@ -5,6 +5,7 @@
 #include <exception>
 #include <limits>
 #include <list>
+#include <map>
 #include <thread>
 #include <utility>
 
@@ -25,20 +26,20 @@ class BufferPool {
     std::unique_ptr<float[]> memory;
     std::size_t size = 0;
   };
+  /// The smallest that is long enough: a shorter collective leaves the longest ones to others.
   Buffer take(std::size_t n) {
-    const auto fits = std::find_if(free_.begin(), free_.end(),
-                                   [&](const Buffer& buffer) { return buffer.size >= n; });
+    const auto fits = free_.lower_bound(n);
     if (fits == free_.end()) return {std::unique_ptr<float[]>(new float[n]), n};
-    Buffer buffer = std::move(*fits);
+    Buffer buffer{std::move(fits->second), fits->first};
     free_.erase(fits);
     return buffer;
   }
   void give_back(Buffer buffer) {
-    if (buffer.size > 0) free_.push_back(std::move(buffer));
+    if (buffer.size > 0) free_.emplace(buffer.size, std::move(buffer.memory));
   }
 
  private:
-  std::vector<Buffer> free_;
+  std::multimap<std::size_t, std::unique_ptr<float[]>> free_;  ///< by size
 };
 
 /// A collective under way: messages, and what follows when they have come.

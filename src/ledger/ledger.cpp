@@ -104,9 +104,9 @@ int team_of(std::int64_t n_chunks, std::int64_t degree, int n_ranks) {
   return static_cast<int>(std::min(most, std::max(leaves, degree)));
 }
 
-std::int64_t shard_elements(const std::vector<model::ParameterSpec>& specs, int degree, int rank) {
+std::int64_t shard_elements(const std::vector<model::ParameterSpec>& specs, int degree, int part) {
   std::int64_t sum = 0;
-  for (const model::ParameterSpec& spec : specs) sum += shard::rows_of(spec, rank, degree).count;
+  for (const model::ParameterSpec& spec : specs) sum += shard::rows_of(spec, part, degree).count;
   return sum;
 }
 
@@ -131,13 +131,11 @@ std::vector<MemoryLine> memory_of(const Job& job, bool on_gpu) {
     const auto bytes = [&](UnitMemory::Use use) { return kFloat * units.words(use); };
     gathered = bytes(UnitMemory::Use::values);
     unit_gradients = bytes(UnitMemory::Use::gradients);
-    buffers = bytes(UnitMemory::Use::values_on_wire) + bytes(UnitMemory::Use::gradients_on_wire);
-    // In the end each tensor is made whole for its hash, twice its size beside what a pass has
-    // left.
+    buffers = bytes(UnitMemory::Use::packed_values) + bytes(UnitMemory::Use::packed_gradients);
+    // In the end each tensor is made whole for its hash, beside what a pass has left.
     std::int64_t largest = 0;
     for (const auto& spec : job.shape.specs) largest = std::max(largest, spec.n_elements());
-    buffers +=
-        std::max<std::int64_t>(0, 2 * kFloat * largest - of(Use::activations) - of(Use::logits));
+    buffers += std::max<std::int64_t>(0, kFloat * largest - of(Use::activations) - of(Use::logits));
   }
   buffers += received_bytes(job);
   const bool sums = job.micro_steps() > 1 && (degree > 1 || job.in_tree_order);
@@ -158,8 +156,8 @@ std::vector<MemoryLine> memory_of(const Job& job, bool on_gpu) {
       {"unit_gradients", "full gradients of the units in their backward pass or being summed",
        unit_gradients},
       {"communication_buffers",
-       "one of a unit's size for each collective under way, half of it for "
-       "what arrives, half the shard for sums over replicas",
+       "a unit's small tensors while they are exchanged, half a unit for "
+       "gradients that arrive, half the shard for sums over replicas",
        buffers},
       {"activations", "what the operators keep for the backward pass, and what runs",
        of(Use::activations)},

@@ -39,8 +39,8 @@ struct Job {
 /// as the degree asks for.
 int team_of(std::int64_t n_chunks, std::int64_t degree, int n_ranks);
 
-/// Elements that rank `rank` of `degree` keeps (rows_of).
-std::int64_t shard_elements(const std::vector<model::ParameterSpec>& specs, int degree, int rank);
+/// Elements of part `part` of `degree` (rows_of); the first has the most.
+std::int64_t shard_elements(const std::vector<model::ParameterSpec>& specs, int degree, int part);
 
 /// A line of the table of a rank's memory.
 struct MemoryLine {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <set>
 #include <utility>
 
 // Follows ShardedParameters call by call.
@@ -14,13 +15,13 @@ UnitMemory::UnitMemory(std::vector<UnitSize> units, bool half,
   for (std::size_t unit = 0; unit < units_.size(); ++unit) forward(unit);
   for (std::size_t unit = units_.size(); unit-- > 1;) backward(unit);
   finish_units_after(0);
-  take(0, Use::gradients_on_wire);
-  give_back(0, Use::gradients);
+  take(0, Use::packed_gradients);
 }
 
 std::int64_t UnitMemory::length(std::size_t unit, Use use) const {
-  const bool values = use == Use::values || use == Use::values_on_wire;
-  return units_[unit].words(values && half_);
+  const bool half = half_ && (use == Use::values || use == Use::packed_values);
+  const bool packed = use == Use::packed_values || use == Use::packed_gradients;
+  return packed ? units_[unit].packed_words(half) : units_[unit].words(half);
 }
 
 std::int64_t UnitMemory::words(Use use) const {
@@ -43,19 +44,15 @@ void UnitMemory::give_back(std::size_t unit, Use use) {
 
 void UnitMemory::start_gather(std::size_t unit) {
   State& state = states_[unit];
-  if (state.values || state.gathering) return;
+  if (std::exchange(state.values, true)) return;
   state.gathering = true;
-  take(unit, Use::values_on_wire);
+  take(unit, Use::values);
+  take(unit, Use::packed_values);
 }
 
 void UnitMemory::gather(std::size_t unit) {
-  State& state = states_[unit];
-  if (state.values) return;
   start_gather(unit);
-  take(unit, Use::values);
-  give_back(unit, Use::values_on_wire);
-  state.gathering = false;
-  state.values = true;
+  if (std::exchange(states_[unit].gathering, false)) give_back(unit, Use::packed_values);
 }
 
 void UnitMemory::release(std::size_t unit) {
@@ -72,7 +69,9 @@ void UnitMemory::forward(std::size_t unit) {
 }
 
 void UnitMemory::finish_reduction(std::size_t unit) {
-  if (std::exchange(states_[unit].reducing, false)) give_back(unit, Use::gradients_on_wire);
+  if (!std::exchange(states_[unit].reducing, false)) return;
+  give_back(unit, Use::packed_gradients);
+  give_back(unit, Use::gradients);
 }
 
 void UnitMemory::finish_units_after(std::size_t unit) {
@@ -83,10 +82,9 @@ void UnitMemory::finish_units_after(std::size_t unit) {
       finish_reduction(older);
     }
     if (settings_.reshard_after_forward) release(u);
-    take(u, Use::gradients_on_wire);
+    take(u, Use::packed_gradients);
     states_[u].reducing = true;
     states_[u].gradients = false;
-    give_back(u, Use::gradients);
     if (settings_.prefetch == 0) finish_reduction(u);
   }
 }
@@ -105,24 +103,28 @@ void UnitMemory::backward(std::size_t unit) {
 }
 
 std::int64_t received_elements(const std::vector<UnitSize>& units, std::int64_t in_flight) {
-  std::vector<std::int64_t> free;
-  std::deque<std::int64_t> in_use;
+  std::multiset<std::int64_t> free;
+  std::deque<std::vector<std::int64_t>> in_use;  // of a unit each
   std::int64_t sum = 0;
   for (std::size_t unit = units.size(); unit-- > 0;) {
     if (static_cast<std::int64_t>(in_use.size()) == in_flight) {
-      free.push_back(in_use.front());
+      free.insert(in_use.front().begin(), in_use.front().end());
       in_use.pop_front();
     }
-    const std::int64_t half = (units[unit].elements + 1) / 2;
-    const auto fits =
-        std::find_if(free.begin(), free.end(), [&](std::int64_t n) { return n >= half; });
-    if (fits != free.end()) {
-      in_use.push_back(*fits);
-      free.erase(fits);
-    } else {
-      in_use.push_back(half);
-      sum += half;
-    }
+    auto& taken = in_use.emplace_back();
+    const auto take = [&](std::int64_t elements) {
+      const std::int64_t half = (elements + 1) / 2;
+      const auto fits = free.lower_bound(half);
+      if (fits != free.end()) {
+        taken.push_back(*fits);
+        free.erase(fits);
+      } else {
+        taken.push_back(half);
+        sum += half;
+      }
+    };
+    for (const std::int64_t elements : units[unit].large) take(elements);
+    take(units[unit].packed);
   }
   return sum;
 }

@@ -11,12 +11,21 @@ namespace pg::ledger {
 /// Elements of a unit.
 struct UnitSize {
   std::int64_t elements = 0;
-  std::int64_t operands = 0;  ///< of these
+  std::int64_t operands = 0;         ///< of these
+  std::int64_t packed = 0;           ///< of all of them, what is exchanged together
+  std::int64_t packed_operands = 0;  ///< of these
+  std::vector<std::int64_t> large;   ///< of each tensor that is exchanged in place
 
   /// Words of four bytes of its values where operands stand in half precision, or not: what parts
   /// are padded with is not counted.
-  [[nodiscard]] std::int64_t words(bool half) const {
-    return half ? elements - operands + (operands + 1) / 2 : elements;
+  [[nodiscard]] std::int64_t words(bool half) const { return words_of(elements, operands, half); }
+  [[nodiscard]] std::int64_t packed_words(bool half) const {
+    return words_of(packed, packed_operands, half);
+  }
+
+ private:
+  static std::int64_t words_of(std::int64_t all, std::int64_t operands, bool half) {
+    return half ? all - operands + (operands + 1) / 2 : all;
   }
 };
 
@@ -24,8 +33,8 @@ struct UnitSize {
 /// moment in a pass, in words of four bytes.
 class UnitMemory {
  public:
-  /// What a buffer holds: values and gradients, gathered, and either on the wire.
-  enum class Use { values, gradients, values_on_wire, gradients_on_wire };
+  /// What a buffer holds: values and gradients, whole, and of either what is exchanged together.
+  enum class Use { values, gradients, packed_values, packed_gradients };
 
   /// `units`: in the order of the forward pass. `half`: operands are gathered in half precision.
   UnitMemory(std::vector<UnitSize> units, bool half, const config::ShardSettings& settings);
@@ -60,8 +69,9 @@ class UnitMemory {
   std::vector<State> states_;
 };
 
-/// Elements of the buffers that tree-ordered sums of these units receive into: half a unit each,
-/// `in_flight` of them at once, and one that is free serves again where it is long enough.
+/// Elements of the buffers that tree-ordered sums of these units receive into: half of what each
+/// collective sums, for `in_flight` units at once, and one that is free serves again where it is
+/// long enough.
 std::int64_t received_elements(const std::vector<UnitSize>& units, std::int64_t in_flight);
 
 }  // namespace pg::ledger

@@ -18,9 +18,9 @@ void HollowTensor::fill_with(at::Tensor tensor) {
   swap_memory();
 }
 
-void HollowTensor::empty() {
+at::Tensor HollowTensor::take() {
   swap_memory();
-  lent_.reset();
+  return std::exchange(lent_, {});
 }
 
 void HollowTensor::swap_memory() {

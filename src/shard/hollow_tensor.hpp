@@ -18,8 +18,8 @@ class HollowTensor {
   [[nodiscard]] bool is_there() const { return lent_.defined(); }
   /// Takes the memory of a tensor of the same length and device.
   void fill_with(at::Tensor tensor);
-  /// Frees it.
-  void empty();
+  /// Gives it away.
+  at::Tensor take();
 
  private:
   void swap_memory();

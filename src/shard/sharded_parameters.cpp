@@ -2,31 +2,34 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 #include <span>
 #include <utility>
 
 namespace pg::shard {
-namespace {
 
-std::span<float> span_of(const at::Tensor& flat) {
-  return {flat.data_ptr<float>(), static_cast<std::size_t>(flat.numel())};
-}
+struct ShardedParameters::Exchanged {
+  at::Tensor full;
+  at::Tensor packed = {};
+  std::vector<std::unique_ptr<comm::Exchange::Pending>> under_way = {};
 
-}  // namespace
+  [[nodiscard]] std::span<float> words(const UnitLayout::Run& run) const {
+    return {(run.is_packed ? packed : full).data_ptr<float>() + run.begin, run.bounds.back()};
+  }
+  void wait() {
+    for (const auto& collective : under_way) collective->wait();
+    under_way.clear();
+  }
+};
 
 struct ShardedParameters::Unit {
   std::vector<std::size_t> members;
   UnitLayout layout;    ///< of gradients
   UnitLayout gathered;  ///< of values
-  std::int64_t first;   ///< where this rank's shard begins in values()
-  std::int64_t count;
   HollowTensor values;
   HollowTensor gradients;
-  // Collectives under way, with their buffers.
-  std::unique_ptr<comm::Exchange::Pending> gathering = nullptr;
-  at::Tensor gather_wire = {};
-  std::unique_ptr<comm::Exchange::Pending> reducing = nullptr;
-  at::Tensor reduce_wire = {};
+  std::optional<Exchanged> gathering = {};
+  std::optional<Exchanged> reducing = {};
 };
 
 ShardedParameters::ShardedParameters(std::vector<model::ParameterSpec> specs,
@@ -36,7 +39,7 @@ ShardedParameters::ShardedParameters(std::vector<model::ParameterSpec> specs,
                                      at::ScalarType operand_type)
     : Parameters(std::move(specs), operand_type),
       group_(group),
-      part_(static_cast<std::size_t>(comm::owner_of_part(group.rank, group.degree))),
+      part_(comm::owner_of_part(group.rank, group.degree)),
       settings_(settings) {
   const at::TensorOptions options = at::TensorOptions(at::kFloat).device(device);
   slices_.resize(specs_.size());
@@ -48,7 +51,6 @@ ShardedParameters::ShardedParameters(std::vector<model::ParameterSpec> specs,
   for (const std::vector<std::size_t>& members : units) {
     UnitLayout layout(specs_, members, group.degree);
     UnitLayout gathered(specs_, members, group.degree, operands);
-    const std::int64_t first = offset;
     HollowTensor values(gathered.n_words(), device);
     HollowTensor gradients(layout.n_words(), device);
     for (std::size_t m = 0; m < members.size(); ++m) {
@@ -67,12 +69,12 @@ ShardedParameters::ShardedParameters(std::vector<model::ParameterSpec> specs,
       }
       leaves_[i].set_requires_grad(true);
       leaves_[i].mutable_grad() = view(gradients.flat(), layout);  // autograd adds in place
-      const Rows rows = rows_of(specs_[i], group.rank, group.degree);
+      const Rows rows = rows_of(specs_[i], part_, group.degree);
       slices_[i] = {rows.begin, rows.count, offset};
       offset += rows.count;
     }
-    units_.push_back({members, std::move(layout), std::move(gathered), first, offset - first,
-                      std::move(values), std::move(gradients)});
+    units_.push_back(
+        {members, std::move(layout), std::move(gathered), std::move(values), std::move(gradients)});
   }
   make_values(seed, options);
   gradient_ = at::empty_like(values_);
@@ -89,36 +91,55 @@ at::Tensor ShardedParameters::floats(std::int64_t n) const {
   return at::empty({n}, values_.options());
 }
 
-void ShardedParameters::start_gather(Unit& unit) {
-  if (unit.values.is_there() || unit.gathering) return;
-  unit.gather_wire = floats(unit.gathered.n_words());
-  for (const UnitLayout::Piece& piece : unit.gathered.pieces()) {
-    if (piece.owner != group_.rank) continue;
-    const model::Slice& mine = slices_[unit.members[piece.parameter]];
-    elements(unit.gather_wire, piece.is_half, piece.wire, piece.count)
-        .copy_(values_.narrow(0, mine.offset, mine.count));
+at::Tensor ShardedParameters::full(const Exchanged& buffers, const UnitLayout::Piece& piece) const {
+  return elements(buffers.full, piece.is_half, piece.full, piece.count);
+}
+
+at::Tensor ShardedParameters::exchanged(const Exchanged& buffers,
+                                        const UnitLayout::Piece& piece) const {
+  return elements(piece.is_packed ? buffers.packed : buffers.full, piece.is_half, piece.exchanged,
+                  piece.count);
+}
+
+void ShardedParameters::start_gather(const UnitLayout& layout,
+                                     const std::vector<std::size_t>& members,
+                                     const at::Tensor& flat, Exchanged& buffers) const {
+  buffers.packed = floats(layout.n_packed_words());
+  for (const UnitLayout::Piece& piece : layout.pieces()) {
+    if (piece.part != part_) continue;
+    const model::Slice& mine = slices_[members[piece.parameter]];
+    exchanged(buffers, piece).copy_(flat.narrow(0, mine.offset, mine.count));
   }
-  unit.gathering = group_.exchange.all_gather(span_of(unit.gather_wire), unit.gathered.bounds());
+  for (const UnitLayout::Run& run : layout.runs()) {
+    buffers.under_way.push_back(group_.exchange.all_gather(buffers.words(run), run.bounds));
+  }
+}
+
+void ShardedParameters::finish_gather(const UnitLayout& layout, Exchanged& buffers) const {
+  buffers.wait();
+  for (const UnitLayout::Piece& piece : layout.pieces()) {
+    if (piece.is_packed) full(buffers, piece).copy_(exchanged(buffers, piece));
+  }
+}
+
+void ShardedParameters::start_gather(Unit& unit) {
+  if (unit.values.is_there()) return;
+  unit.values.fill_with(floats(unit.gathered.n_words()));
+  unit.gathering = Exchanged{.full = unit.values.writable()};
+  start_gather(unit.gathered, unit.members, values_, *unit.gathering);
 }
 
 void ShardedParameters::gather(Unit& unit) {
-  if (unit.values.is_there()) return;
   start_gather(unit);
-  std::exchange(unit.gathering, nullptr)->wait();
-  unit.values.fill_with(floats(unit.gathered.n_words()));
-  for (const UnitLayout::Piece& piece : unit.gathered.pieces()) {
-    elements(unit.values.writable(), piece.is_half, piece.full, piece.count)
-        .copy_(elements(unit.gather_wire, piece.is_half, piece.wire, piece.count));
-  }
-  unit.gather_wire.reset();
+  if (!unit.gathering) return;
+  finish_gather(unit.gathered, *unit.gathering);
+  unit.gathering.reset();
 }
 
 void ShardedParameters::release(Unit& unit) {
-  if (unit.gathering) {
-    std::exchange(unit.gathering, nullptr)->wait();
-    unit.gather_wire.reset();
-  }
-  if (unit.values.is_there()) unit.values.empty();
+  if (unit.gathering) unit.gathering->wait();
+  unit.gathering.reset();
+  if (unit.values.is_there()) unit.values.take();
 }
 
 void ShardedParameters::make_gradients(Unit& unit) {
@@ -128,23 +149,27 @@ void ShardedParameters::make_gradients(Unit& unit) {
 }
 
 void ShardedParameters::start_reduction(Unit& unit) {
-  unit.reduce_wire = floats(unit.layout.n_words());
+  Exchanged& buffers = unit.reducing.emplace(Exchanged{.full = unit.gradients.take()});
+  buffers.packed = floats(unit.layout.n_packed_words());
   for (const UnitLayout::Piece& piece : unit.layout.pieces()) {
-    unit.reduce_wire.narrow(0, piece.wire, piece.count)
-        .copy_(unit.gradients.writable().narrow(0, piece.full, piece.count));
+    if (piece.is_packed) exchanged(buffers, piece).copy_(full(buffers, piece));
   }
-  unit.gradients.empty();
-  unit.reducing = group_.exchange.reduce_scatter(span_of(unit.reduce_wire), unit.layout.bounds(),
-                                                 n_present_, group_.order);
+  for (const UnitLayout::Run& run : unit.layout.runs()) {
+    buffers.under_way.push_back(
+        group_.exchange.reduce_scatter(buffers.words(run), run.bounds, n_present_, group_.order));
+  }
   if (settings_.prefetch == 0) finish_reduction(unit);
 }
 
 void ShardedParameters::finish_reduction(Unit& unit) {
   if (!unit.reducing) return;
-  std::exchange(unit.reducing, nullptr)->wait();
-  const auto mine = static_cast<std::int64_t>(unit.layout.bounds()[part_]);
-  gradient_.narrow(0, unit.first, unit.count).copy_(unit.reduce_wire.narrow(0, mine, unit.count));
-  unit.reduce_wire.reset();
+  unit.reducing->wait();
+  for (const UnitLayout::Piece& piece : unit.layout.pieces()) {
+    if (piece.part != part_) continue;
+    const model::Slice& mine = slices_[unit.members[piece.parameter]];
+    gradient_.narrow(0, mine.offset, mine.count).copy_(exchanged(*unit.reducing, piece));
+  }
+  unit.reducing.reset();
 }
 
 void ShardedParameters::before_forward(std::size_t unit) {
@@ -204,16 +229,10 @@ void ShardedParameters::values_changed() {
 
 at::Tensor ShardedParameters::whole(std::size_t i, const at::Tensor& flat) const {
   const UnitLayout layout(specs_, {i}, group_.degree);
-  const at::Tensor wire = at::empty({layout.n_words()}, flat.options());
-  const model::Slice& slice = slices_[i];
-  wire.narrow(0, static_cast<std::int64_t>(layout.bounds()[part_]), slice.count)
-      .copy_(flat.narrow(0, slice.offset, slice.count));
-  group_.exchange.all_gather(span_of(wire), layout.bounds())->wait();
-  at::Tensor full = at::empty_like(wire);
-  for (const UnitLayout::Piece& piece : layout.pieces()) {
-    full.narrow(0, piece.full, piece.count).copy_(wire.narrow(0, piece.wire, piece.count));
-  }
-  return full.view(specs_[i].shape);
+  Exchanged buffers{.full = floats(layout.n_words())};
+  start_gather(layout, {i}, flat, buffers);
+  finish_gather(layout, buffers);
+  return buffers.full.narrow(0, 0, specs_[i].n_elements()).view(specs_[i].shape);
 }
 
 }  // namespace pg::shard

@@ -59,11 +59,20 @@ class ShardedParameters final : public model::Parameters, public model::UnitObse
   void before_backward(std::size_t unit) override;
 
  private:
+  /// The buffers of a layout, and what is under way on them.
+  struct Exchanged;
   struct Unit;
   /// The elements of a piece in a buffer of words.
   [[nodiscard]] at::Tensor elements(const at::Tensor& words, bool is_half, std::int64_t begin,
                                     std::int64_t count) const;
+  [[nodiscard]] at::Tensor full(const Exchanged& buffers, const UnitLayout::Piece& piece) const;
+  [[nodiscard]] at::Tensor exchanged(const Exchanged& buffers,
+                                     const UnitLayout::Piece& piece) const;
   [[nodiscard]] at::Tensor floats(std::int64_t n) const;
+  /// This rank's part of `flat`, laid out like values().
+  void start_gather(const UnitLayout& layout, const std::vector<std::size_t>& members,
+                    const at::Tensor& flat, Exchanged& buffers) const;
+  void finish_gather(const UnitLayout& layout, Exchanged& buffers) const;
   void start_gather(Unit& unit);
   void gather(Unit& unit);
   void release(Unit& unit);
@@ -73,7 +82,7 @@ class ShardedParameters final : public model::Parameters, public model::UnitObse
   void finish_units_after(std::size_t unit);
 
   Group group_;
-  std::size_t part_;  ///< of this rank in every buffer of gradients on the wire
+  int part_;  ///< of this rank in all that is exchanged
   config::ShardSettings settings_;
   std::vector<Unit> units_;
   at::Tensor gradient_;

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/error.hpp"
+#include "shard/unit_layout.hpp"
 #include "train/batch_gradient.hpp"
 #include "train/validation.hpp"
 
@@ -78,8 +79,15 @@ ledger::Job job_of(const config::Settings& s, std::int64_t corpus_vocabulary,
     ledger::UnitSize& unit = job.units.emplace_back();
     for (const std::size_t i : members) {
       const model::ParameterSpec& spec = job.shape.specs[i];
-      unit.elements += spec.n_elements();
-      if (spec.is_operand) unit.operands += spec.n_elements();
+      const std::int64_t n = spec.n_elements();
+      unit.elements += n;
+      if (spec.is_operand) unit.operands += n;
+      if (shard::is_large(spec)) {
+        unit.large.push_back(n);
+        continue;
+      }
+      unit.packed += n;
+      if (spec.is_operand) unit.packed_operands += n;
     }
   }
   job.precision = s.train.precision;

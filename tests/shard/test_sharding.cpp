@@ -138,6 +138,16 @@ std::vector<std::pair<std::string, Settings>> families() {
   scaled.data.objective = "span_corruption";
   scaled.train.precision = "float16";
   add("alpha of the token").gate.policy = "entropy";
+  // Large enough to be exchanged where they stand, in parts that are not equal; one of them in
+  // parts that end within a word, in half precision.
+  auto& wide = add("wide");
+  wide.model.n_layers = 1;
+  wide.model.d_model = 126;
+  wide.model.d_ff = 147;
+  const auto wide_model = wide.model;
+  auto& wide_half = add("wide, bfloat16");
+  wide_half.model = wide_model;
+  wide_half.train.precision = "bfloat16";
   return all;
 }
 
