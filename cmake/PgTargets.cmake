@@ -14,11 +14,32 @@ if(PG_SANITIZE)
   target_link_options(pg_options INTERFACE -fsanitize=address,undefined)
 endif()
 
-# pg_library(NAME SOURCES a.cpp … LIBS …): a static library whose headers are included by their path
-# from src/ (or from the root for postprocess/). LIBS are the layers below; CMake refuses cycles.
+# ATen's headers, which take a compiler most of its time, precompiled once: in a target of nothing else,
+# so that nobody waits for another's files.
+if(PG_TORCH)
+  file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/torch_headers.cpp CONTENT "")
+  add_library(pg_torch_headers OBJECT ${PROJECT_BINARY_DIR}/torch_headers.cpp)
+  target_link_libraries(pg_torch_headers PRIVATE pg_options torch)
+  target_precompile_headers(pg_torch_headers PRIVATE <ATen/ATen.h>)
+endif()
+
+# pg_use_torch_headers(target lib …): the target takes them if a lib that it links stands on ATen. For
+# targets without compiler flags of their own.
+function(pg_use_torch_headers target)
+  if(ARGN MATCHES "pg_(ops|model|shard|ledger|train|study)")
+    target_precompile_headers(${target} REUSE_FROM pg_torch_headers)
+  endif()
+endfunction()
+
+# pg_library(NAME SOURCES a.cpp … [WITHOUT_TORCH b.cpp …] LIBS …): a static library whose headers are
+# included by their path from src/ (or from the root for postprocess/). LIBS are the layers below; CMake
+# refuses cycles. WITHOUT_TORCH: sources that include nothing of ATen, which its precompiled headers
+# would only make slower to compile.
 function(pg_library name)
-  cmake_parse_arguments(arg "" "" "SOURCES;LIBS" ${ARGN})
-  add_library(${name} STATIC ${arg_SOURCES})
+  cmake_parse_arguments(arg "" "" "SOURCES;WITHOUT_TORCH;LIBS" ${ARGN})
+  add_library(${name} STATIC ${arg_SOURCES} ${arg_WITHOUT_TORCH})
+  set_source_files_properties(${arg_WITHOUT_TORCH} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
   target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR}/src)
   target_link_libraries(${name} PRIVATE pg_options PUBLIC ${arg_LIBS})
+  pg_use_torch_headers(${name} ${arg_LIBS})
 endfunction()

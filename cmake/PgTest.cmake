@@ -1,8 +1,10 @@
-# add_pg_test(NAME name SOURCES a.cpp … LIBS … [RANKS n …] COST fast|slow [LABELS …] [TIMEOUT s])
+# add_pg_test(NAME name SOURCES a.cpp … LIBS … [RANKS n …] COST fast|slow [LABELS …] [TIMEOUT s]
+#             [WITHOUT_TORCH])
 # A Boost.Test program; with RANKS it runs under mpirun, once per rank count (tests name_r1, name_r2),
-# more ranks than cores allowed.
+# more ranks than cores allowed. WITHOUT_TORCH: no precompiled
+# headers of ATen, because it includes nothing of it or has compiler flags of its own.
 function(add_pg_test)
-  cmake_parse_arguments(arg "" "NAME;COST;TIMEOUT" "SOURCES;LIBS;LABELS;RANKS" ${ARGN})
+  cmake_parse_arguments(arg "WITHOUT_TORCH" "NAME;COST;TIMEOUT" "SOURCES;LIBS;LABELS;RANKS" ${ARGN})
   if(NOT arg_COST MATCHES "^(fast|slow)$")
     message(FATAL_ERROR "add_pg_test(${arg_NAME}): COST must be fast or slow")
   endif()
@@ -21,6 +23,9 @@ function(add_pg_test)
   target_link_libraries(${target} PRIVATE pg_options ${arg_LIBS} Boost::unit_test_framework)
   set_target_properties(${target} PROPERTIES
     RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  if(NOT arg_WITHOUT_TORCH)
+    pg_use_torch_headers(${target} ${arg_LIBS})
+  endif()
   foreach(ranks IN LISTS arg_RANKS)
     add_test(NAME ${arg_NAME}_r${ranks}
       COMMAND mpirun --oversubscribe -n ${ranks} $<TARGET_FILE:${target}>)
