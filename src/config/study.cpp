@@ -218,7 +218,8 @@ class Loader {
   std::vector<std::string> known_;  ///< settings and groups, for suggestions
 };
 
-fs::path find_preset(const std::string& name, const fs::path& study_file) {
+/// The files that may hold a preset, the first to be taken first.
+std::vector<fs::path> preset_places(const std::string& name, const fs::path& study_file) {
   std::vector<fs::path> places;
   const fs::path folder = study_file.has_parent_path() ? study_file.parent_path() : fs::path(".");
   places.push_back(folder / (name + ".yaml"));
@@ -228,10 +229,7 @@ fs::path find_preset(const std::string& name, const fs::path& study_file) {
   } catch (const InvalidInput&) {
     // A study may live anywhere with its presets beside it; only a miss everywhere is an error.
   }
-  for (const fs::path& candidate : places) {
-    if (fs::exists(candidate)) return candidate;
-  }
-  return {};
+  return places;
 }
 
 void check_shard(const Study& study, const std::string& origin, Problems& problems) {
@@ -359,12 +357,16 @@ Study load_study(const fs::path& file, const LoadOptions& options) {
   for (const auto& entry : root) {
     const std::string key = entry.first.Scalar();
     if (key == "preset") {
-      const fs::path preset = find_preset(entry.second.Scalar(), file);
-      if (preset.empty()) {
-        problems.add(place(name, entry.first),
-                     "no model preset '" + entry.second.Scalar() + "' in configs/models");
+      const std::vector<fs::path> places = preset_places(entry.second.Scalar(), file);
+      const auto preset =
+          std::ranges::find_if(places, [](const fs::path& p) { return fs::exists(p); });
+      if (preset == places.end()) {
+        std::vector<std::string> tried;
+        for (const fs::path& p : places) tried.push_back(p.lexically_normal().string());
+        problems.add(place(name, entry.first), "no model preset '" + entry.second.Scalar() +
+                                                   "'; looked for " + join(tried, ", "));
       } else {
-        loader.collect(parse_yaml(read_file(preset), preset.string()), "", preset.string(),
+        loader.collect(parse_yaml(read_file(*preset), preset->string()), "", preset->string(),
                        from_preset);
       }
     } else if (key == "quick") {

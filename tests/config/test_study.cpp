@@ -72,6 +72,21 @@ BOOST_AUTO_TEST_CASE(quick_changes_the_size_and_keeps_the_49_cells) {
   BOOST_TEST(study.name != "batch_scaling");
 }
 
+BOOST_AUTO_TEST_CASE(every_study_loads_and_has_a_quick_version) {
+  std::size_t n = 0;
+  for (const auto& entry : fs::directory_iterator(kConfigs / "studies")) {
+    BOOST_TEST_CONTEXT(entry.path().filename()) {
+      const Study study = load_study(entry.path(), {});
+      const Study quick = load_study(entry.path(), {.quick = true, .overrides = {}});
+      BOOST_TEST(study.name == entry.path().stem().string());
+      BOOST_TEST(quick.name == study.name + "_quick");
+      BOOST_TEST(quick.base.train.steps < study.base.train.steps);
+      ++n;
+    }
+  }
+  BOOST_TEST(n >= 18U);
+}
+
 BOOST_AUTO_TEST_CASE(command_line_wins_over_study_over_preset_over_default) {
   const StudyFile file(
       "name: x\npreset: nano-upstream\nmodel:\n  n_heads: 2\ntrain:\n  steps: 200\n");
@@ -144,6 +159,8 @@ BOOST_AUTO_TEST_CASE(broken_yaml_and_repeated_keys_and_values_are_named) {
   BOOST_TEST(mentions(StudyFile("axes:\n  optimizer.lr: [1e-3, 0.001]\n").complaint(),
                       "0.001 appears twice"));
   BOOST_TEST(mentions(StudyFile("preset: nonesuch\n").complaint(), "no model preset 'nonesuch'"));
+  // Where it was looked for, beside the study first.
+  BOOST_TEST(mentions(StudyFile("preset: nonesuch\n").complaint(), "models/nonesuch.yaml"));
   BOOST_TEST(mentions(StudyFile("just text\n").complaint(), "expected: a YAML mapping"));
   BOOST_TEST(
       mentions(StudyFile("name: x\n").complaint({.quick = true, .overrides = {}}), "--quick"));
