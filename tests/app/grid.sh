@@ -29,6 +29,14 @@ same_numbers "$work/r1" "$work/r8"
 expect 0 "6 of 6 trials used operators without a fast path" "${on[@]}" 2 "$pgmpi" --grid "$study" \
   --run-dir "$work/plain" --set gate.unit=pagelu --set gate.policy=entropy
 grep -q ",token_alpha 1," "$work/plain/results.csv" || fail "results.csv does not count what was slow"
+# So small a trial takes little more than the program itself, whose share the ledger states.
+python3 - "$work/r2/results.csv" << 'PY' || fail "the memory predicted is not within a quarter of what was measured"
+import csv, sys
+rows = list(csv.DictReader(open(sys.argv[1])))
+ratios = [float(r["predicted_memory_mb"]) / float(r["peak_memory_mb"]) for r in rows]
+print("memory predicted / measured:", *ratios)
+sys.exit(not (len(ratios) == 6 and all(0.8 < ratio < 1.25 for ratio in ratios)))
+PY
 for file in study.yaml provenance.json progress.json results.csv schedule.json; do
   [ -s "$work/r2/$file" ] || fail "no $file in the run directory"
 done
