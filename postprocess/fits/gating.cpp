@@ -307,11 +307,11 @@ std::vector<OverallDifference> overall_differences(const GatingAnalysis& a) {
 
 void require_an_anchor(const GatingAnalysis& a) {
   if (!a.comparisons.empty()) return;
-  std::set<std::string> gates;
-  for (const Arm& arm : a.arms) gates.insert(label_in(a, arm));
-  const std::vector<std::string> list(gates.begin(), gates.end());
+  std::set<std::string> arms;
+  for (const Arm& arm : a.arms) arms.insert(label_in(a, arm));
+  const std::vector<std::string> list(arms.begin(), arms.end());
   throw_data(fmt::format("no configuration has the anchor ({}) and an arm to compare with it; the "
-                         "gates are: {}",
+                         "arms are: {}",
                          a.anchor, join(list, ", ")),
              a.compares_settings()   ? "trials with the base settings of study.yaml beside others"
              : a.anchor == "vanilla" ? "trials with gate.unit=vanilla beside the gated ones"

@@ -112,7 +112,7 @@ struct BestArm {
   std::optional<MeanTest> honest;
 };
 
-/// One gate over all configurations that ran it: configurations and the seeds within them are both
+/// One arm over all configurations that ran it: configurations and the seeds within them are both
 /// resampled, so that the interval speaks of configurations like these.
 struct OverallDifference {
   std::string label;
@@ -122,7 +122,7 @@ struct OverallDifference {
 inline constexpr std::size_t kOverallReplicates = 9999;
 inline constexpr std::uint64_t kOverallSeed = 1;
 
-/// All arms that differ in gate.* only.
+/// A configuration: the arms that are compared with one another (make_blocks).
 struct GatingBlock {
   std::string label;  ///< what sets it apart from the other blocks, or "all trials"
   std::string architecture;

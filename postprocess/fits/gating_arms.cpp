@@ -44,36 +44,60 @@ std::string arm_label(const Arm& arm) {
   return alpha ? gate_of(arm) + " alpha=" + shortest(*alpha) : gate_of(arm);
 }
 
-/// All arms beside one another.
-std::vector<GatingBlock> one_block(const std::vector<Arm>& arms) {
-  GatingBlock block;
-  block.label = "all trials";
-  for (std::size_t i = 0; i < arms.size(); ++i) block.arms.push_back(i);
-  if (!arms.empty()) {
-    block.architecture = value_at(arms.front().settings, "model.arch");
-    block.n_parameters = arms.front().n_parameters;
-  }
-  return {block};
-}
-
-std::vector<GatingBlock> blocks_by_settings(const std::vector<Arm>& arms) {
-  std::vector<std::string> paths = varying_paths(arms);
-  std::erase_if(paths, is_gate_path);
+/// Arms whose `key` is the same stand beside one another; `label` names their block.
+template <typename Key, typename Label>
+std::vector<GatingBlock> blocks_by(const std::vector<Arm>& arms, const Key& key,
+                                   const Label& label) {
   std::map<SettingValues, std::size_t> index;
   std::vector<GatingBlock> blocks;
   for (std::size_t i = 0; i < arms.size(); ++i) {
-    SettingValues shared = arms[i].settings;
-    std::erase_if(shared, [](const auto& s) { return is_gate_path(s.first); });
-    const auto [place, fresh] = index.emplace(shared, blocks.size());
+    SettingValues shared = key(arms[i]);
+    const auto [place, fresh] = index.emplace(std::move(shared), blocks.size());
     if (fresh) {
       GatingBlock block;
-      block.label = paths.empty() ? "all trials" : label_of(shared, paths);
-      block.architecture = value_at(shared, "model.arch");
+      block.label = label(arms[i]);
+      block.architecture = value_at(arms[i].settings, "model.arch");
       block.n_parameters = arms[i].n_parameters;
       blocks.push_back(std::move(block));
     }
     blocks[place->second].arms.push_back(i);
   }
+  return blocks;
+}
+
+/// All arms beside one another at every point of the axes around them, by rising values.
+std::vector<GatingBlock> blocks_by_axes(const std::vector<Arm>& arms,
+                                        const std::vector<std::string>& axes) {
+  const auto point = [&](const Arm& arm) {
+    SettingValues values;
+    for (const std::string& path : axes) values.emplace_back(path, value_at(arm.settings, path));
+    return values;
+  };
+  std::vector<GatingBlock> blocks = blocks_by(arms, point, [&](const Arm& arm) {
+    return axes.empty() ? "all trials" : label_of(arm.settings, axes);
+  });
+  const auto numbers = [&](const GatingBlock& block) {
+    std::vector<std::optional<double>> list;
+    for (const auto& [path, value] : point(arms[block.arms[0]])) list.push_back(parse_real(value));
+    return list;
+  };
+  std::stable_sort(blocks.begin(), blocks.end(), [&](const GatingBlock& x, const GatingBlock& y) {
+    return numbers(x) < numbers(y);
+  });
+  return blocks;
+}
+
+std::vector<GatingBlock> blocks_by_settings(const std::vector<Arm>& arms) {
+  std::vector<std::string> paths = varying_paths(arms);
+  std::erase_if(paths, is_gate_path);
+  std::vector<GatingBlock> blocks = blocks_by(
+      arms,
+      [](const Arm& arm) {
+        SettingValues shared = arm.settings;
+        std::erase_if(shared, [](const auto& s) { return is_gate_path(s.first); });
+        return shared;
+      },
+      [&](const Arm& arm) { return paths.empty() ? "all trials" : label_of(arm.settings, paths); });
   for (GatingBlock& block : blocks) {
     std::stable_sort(block.arms.begin(), block.arms.end(), [&](std::size_t x, std::size_t y) {
       return std::pair(gate_of(arms[x]), alpha_of(arms[x])) <
@@ -84,6 +108,12 @@ std::vector<GatingBlock> blocks_by_settings(const std::vector<Arm>& arms) {
     return std::tie(x.architecture, x.n_parameters) < std::tie(y.architecture, y.n_parameters);
   });
   return blocks;
+}
+
+/// An axis around the arms sets configurations apart, not arms.
+bool is_axis(const GatingAnalysis& a, const std::string& path) {
+  const std::vector<std::string>& axes = a.table.configuration_paths;
+  return std::find(axes.begin(), axes.end(), path) != axes.end();
 }
 
 }  // namespace
@@ -120,14 +150,16 @@ std::string label_in(const GatingAnalysis& a, const Arm& arm) {
   std::vector<std::string> paths = varying_paths(a.arms);
   const SettingValues& base = a.table.base;
   std::erase_if(paths, [&](const std::string& path) {
-    return std::find(base.begin(), base.end(), std::pair(path, value_at(arm.settings, path))) !=
-           base.end();
+    return is_axis(a, path) ||
+           std::find(base.begin(), base.end(), std::pair(path, value_at(arm.settings, path))) !=
+               base.end();
   });
   return paths.empty() ? "base settings" : label_of(arm.settings, paths);
 }
 
 std::vector<GatingBlock> make_blocks(const GatingAnalysis& a) {
-  return a.compares_settings() ? one_block(a.arms) : blocks_by_settings(a.arms);
+  return a.compares_settings() ? blocks_by_axes(a.arms, a.table.configuration_paths)
+                               : blocks_by_settings(a.arms);
 }
 
 std::optional<std::size_t> anchor_for(const GatingAnalysis& a, const GatingBlock& block,
@@ -137,7 +169,7 @@ std::optional<std::size_t> anchor_for(const GatingAnalysis& a, const GatingBlock
     if (a.compares_settings()) {
       const SettingValues& s = candidate.settings;
       const auto same = [&](const auto& value) {
-        return std::find(s.begin(), s.end(), value) != s.end();
+        return is_axis(a, value.first) || std::find(s.begin(), s.end(), value) != s.end();
       };
       if (!a.table.base.empty() && std::all_of(a.table.base.begin(), a.table.base.end(), same)) {
         return i;

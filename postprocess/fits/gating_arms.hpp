@@ -24,11 +24,12 @@ std::string gate_of(const Arm& arm);
 std::string label_in(const GatingAnalysis& a, const Arm& arm);
 
 /// The arms that are compared with one another: all that differ in gate.* only, by architecture and
-/// then size; or all.
+/// then size; or, where arms of any settings are compared, all at one point of the axes around
+/// them.
 std::vector<GatingBlock> make_blocks(const GatingAnalysis& a);
 
 /// The anchor for an arm: the block's vanilla arm, the same gate at the anchor's alpha, or the base
-/// settings.
+/// settings at the block's point of the axes.
 std::optional<std::size_t> anchor_for(const GatingAnalysis& a, const GatingBlock& block,
                                       const Arm& arm);
 

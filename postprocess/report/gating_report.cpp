@@ -272,7 +272,7 @@ Section choice_section(const GatingAnalysis& a) {
                          b.honest ? percents(b.honest->ci95) : "-"});
   }
   if (!best.rows.empty()) s.blocks.emplace_back(std::move(best));
-  DocumentTable overall{{"gate over all configurations", "configurations", "difference",
+  DocumentTable overall{{"arm over all configurations", "configurations", "difference",
                          "95 % interval (configurations and seeds resampled)"},
                         {},
                         ""};

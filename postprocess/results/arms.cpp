@@ -137,6 +137,20 @@ SettingValues shared_settings(const config::Settings& trial) {
   return settings;
 }
 
+std::vector<std::string> axes_around_arms(const config::Study& study) {
+  std::vector<std::string> paths;
+  if (study.arms.empty()) return paths;
+  for (const auto& axis : study.axes) {
+    const bool in_an_arm =
+        std::any_of(study.arms.begin(), study.arms.end(), [&](const config::ArmSettings& arm) {
+          return std::any_of(arm.begin(), arm.end(),
+                             [&](const auto& setting) { return setting.first == axis.path; });
+        });
+    if (axis.path != kSeedPath && !in_an_arm) paths.push_back(axis.path);
+  }
+  return paths;
+}
+
 }  // namespace
 
 TrialTable load_trials(const std::vector<fs::path>& roots, const std::vector<std::string>& where,
@@ -152,6 +166,7 @@ TrialTable load_trials(const std::vector<fs::path>& roots, const std::vector<std
       table.name = study->name;
       table.question = study->question;
       table.base = shared_settings(study->base);
+      table.configuration_paths = axes_around_arms(*study);
       has_study = true;
     }
   }

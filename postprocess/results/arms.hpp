@@ -59,6 +59,8 @@ struct TrialTable {
   std::string question;
   config::AnalysisSettings analysis;
   SettingValues base;  ///< of the first study.yaml, as those of an Arm; its corpus aside
+  /// The axes of a study that names arms, the seed aside: each point of them is a configuration.
+  std::vector<std::string> configuration_paths;
   std::vector<TrialRow> rows;
   std::vector<LeftOut> left_out;                      ///< damaged files
   std::vector<std::string> warnings;                  ///< mixed or unknown provenance

@@ -9,6 +9,8 @@
 #include "base/error.hpp"
 #include "postprocess/report/gating_report.hpp"
 #include "postprocess/synthetic_arms.hpp"
+#include "postprocess/synthetic_arms_run.hpp"
+#include "support/support.hpp"
 
 using namespace pg::post;
 using pg::test::synthetic_arms;
@@ -58,6 +60,43 @@ BOOST_AUTO_TEST_CASE(arms_of_any_settings_are_compared_with_the_base) {
   BOOST_CHECK_EXCEPTION(analyse_gating(table), pg::InvalidInput, [](const pg::InvalidInput& e) {
     return std::string(e.what()).find("base settings") != std::string::npos;
   });
+}
+
+BOOST_AUTO_TEST_CASE(axes_around_arms_are_configurations) {
+  SyntheticArms s;
+  s.widths = {64, 128};
+  s.alphas = {0.5};
+  const TrialTable trials = synthetic_arms(s);
+  // As a run directory: the study of this grid names its arms, and widths and seeds are axes.
+  const pg::testing::ScratchFolder folder;
+  pg::test::write_arms(folder.path(), trials, "arms", "a program");
+  pg::config::Study study;
+  study.base = trials.rows.front().settings;
+  study.base.gate.unit = "vanilla";
+  study.arms = {{{"gate.unit", "vanilla"}}, {{"gate.unit", "paglu"}, {"gate.alpha", "0.5"}}};
+  study.axes = {{"model.d_model", {"64", "128"}}, {"train.seed", {"1", "2", "3", "4", "5"}}};
+  study.analysis.kind = "arms";
+  study.refine.enabled = study.transfer.enabled = false;
+  pg::write_file(folder.path() / "study.yaml", pg::config::print_study(study));
+
+  const GatingAnalysis a = analyse_gating(load_trials({folder.path()}, {}, false));
+  BOOST_REQUIRE(a.blocks.size() == 2U);
+  BOOST_TEST(a.blocks[0].label == "d_model=64");  // by value, where text would have 128 first
+  BOOST_TEST(a.blocks[1].label == "d_model=128");
+  BOOST_REQUIRE(a.comparisons.size() == 2U);
+  for (const ArmComparison& c : a.comparisons) {
+    const SettingValues& arm = a.arms[c.arm].settings;
+    const SettingValues& anchor = a.arms[c.anchor].settings;
+    BOOST_TEST(c.label == a.comparisons[0].label);
+    BOOST_TEST(c.label.find("d_model") == std::string::npos);
+    BOOST_TEST(value_at(arm, "model.d_model") == value_at(anchor, "model.d_model"));
+    BOOST_TEST(value_at(arm, "gate.unit") == "paglu");
+    BOOST_TEST(value_at(anchor, "gate.unit") == "vanilla");
+    BOOST_TEST(c.seeds.size() == 5U);
+  }
+  // And over all of them together.
+  BOOST_REQUIRE(a.overall.size() == 1U);
+  BOOST_TEST(a.overall[0].n_blocks == 2U);
 }
 
 BOOST_AUTO_TEST_CASE(policies_and_norms_are_gates_of_their_own) {
