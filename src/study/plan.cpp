@@ -11,6 +11,7 @@
 #include "study/load_corpus.hpp"
 #include "study/trial.hpp"
 #include "study/workload.hpp"
+#include "train/large_blocks.hpp"
 #include "train/trainer.hpp"
 
 namespace pg::study {
@@ -72,6 +73,7 @@ Plan make_plan(const config::Study& study) {
 Plan make_plan(const config::Study& study, int n_ranks, const comm::Communicator& world,
                const comm::Teams& teams) {
   train::use_one_thread();
+  train::keep_large_blocks();  // as a run has it
   const data::Corpus corpus = corpus_of(study);
   const std::vector<Trial> trials = grid_trials(study);
   Plan plan = plan_of(study, trials, corpus);
