@@ -13,6 +13,7 @@
 
 #include "ledger/device.hpp"
 #include "ops/ops.hpp"
+#include "train/large_blocks.hpp"
 #include "train/trainer.hpp"
 
 namespace {
@@ -68,6 +69,7 @@ int main(int argc, char**) {
     return 64;
   }
   pg::train::use_one_thread();
+  pg::train::keep_large_blocks();  // or products would be timed with the making of their pages
   std::string instructions = ops::instruction_set();
   std::erase(instructions, ' ');
   const auto machine = pg::ledger::device_named("cpu", 1);
