@@ -3,6 +3,13 @@
 set -uo pipefail
 
 say() { echo "slurm: $*"; }
+
+# SIGUSR1, which Slurm may send as soon as a job of few minutes starts, is passed on to what run_to_end
+# runs, once: to the ranks a second one means "now". No $(…) in a handler, and no trap for CONT, which
+# Slurm sends just before: bash loses or breaks over both.
+pid="" stop="" passed_on=""
+trap 'stop=1; [ -z "$pid" ] || [ -n "$passed_on" ] || { passed_on=1; kill -USR1 "$pid"; }; say "told to stop; asking the ranks"' USR1
+
 give_up() {  # give_up CODE WORDS…
   echo "slurm: ${*:2}" >&2
   exit "$1"
@@ -33,12 +40,9 @@ progress_of() {
   find "$1/trials" \( -name metrics.h5 -o -name 'step_*.h5' \) 2> /dev/null | sort | sha256sum
 }
 
-# run_to_end COMMAND…: its exit code; SIGUSR1 to this script is passed on.
+# run_to_end COMMAND…: its exit code, or that of ranks which a stop finds before they listen.
 run_to_end() {
-  local pid="" stop="" passed_on=""
-  # No $(…) in a handler, and no trap for CONT, which Slurm sends just before: bash loses or breaks over both.
-  # Passed on once: to the ranks a second one means "now".
-  trap 'stop=1; [ -z "$pid" ] || [ -n "$passed_on" ] || { passed_on=1; kill -USR1 "$pid"; }; say "told to stop; asking the ranks"' USR1
+  [ -z "$stop" ] || return 138
   trap ':' TERM  # Slurm sends it to the ranks as well: they save, this script waits
   "$@" &
   pid=$!

@@ -138,14 +138,25 @@ ended_with "$post" post COMPLETED 0:0
 [ -s preempted/scaling_fit.json ] || fail "post.sh left no scaling_fit.json"
 
 step "out of time: a limit of one minute, told 30 s before"
-submit limit --time=1 --signal=B:USR1@30 -n 1 "$slurm/grid.sh" small.yaml --run-dir limit "${settings[@]}"
+# Slurm may say so up to a minute early, here at once: such a launch gets nothing done, and one that is
+# preempted too would be the second in a row. So these are on the node that no urgent job takes.
+apart=(--nodelist=n4 -n 1)
+submit limit --time=1 --signal=B:USR1@30 "${apart[@]}" "$slurm/grid.sh" small.yaml --run-dir limit "${settings[@]}"
 limit=$job
 # pgmpi may stop by its own clock before Slurm speaks; this program waits for Slurm alone.
 mkdir waiting
 printf '%s\n' '#!/bin/sh' 'trap "exit 64" USR1' 'while :; do sleep 0.2; done' > waiting/pgmpi
 chmod +x waiting/pgmpi
-PG_BIN=$PWD/waiting submit told --time=1 --signal=B:USR1@30 -n 1 "$slurm/grid.sh" small.yaml --run-dir told
+PG_BIN=$PWD/waiting submit told --time=1 --signal=B:USR1@30 "${apart[@]}" "$slurm/grid.sh" small.yaml --run-dir told
 told=$job
+
+step "beside it: told to stop before there is anything to stop"
+cat > early.sh << SITE
+. "$PG_SITE"
+site_environment() { [ "\${SLURM_RESTART_COUNT:-0}" -gt 0 ] || kill -USR1 \$\$; }
+SITE
+PG_SITE=$PWD/early.sh submit early "${apart[@]}" "$slurm/grid.sh" small.yaml --run-dir early --set train.steps=30
+early=$job
 
 step "beside it: preempted without grace, by Slurm's own requeueing"
 # A fast machine needs most of these steps to be still at work when the other job takes its node.
@@ -188,5 +199,6 @@ ended_with "$limit" limit COMPLETED 0:0
 grep -m 1 -qE "launch 1, .* ends at [0-9]{10}$" limit.log || fail "the end of the job is not known"
 same_bits limit
 ended_with "$told" told FAILED 64:0 "" "told to stop"
+ended_with "$early" early COMPLETED 0:0 1 "told to stop"
 step "done"
 finish
