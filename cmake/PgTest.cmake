@@ -1,8 +1,8 @@
 # add_pg_test(NAME name SOURCES a.cpp … LIBS … [RANKS n …] COST fast|slow [LABELS …] [TIMEOUT s]
 #             [WITHOUT_TORCH])
 # A Boost.Test program; with RANKS it runs under mpirun, once per rank count (tests name_r1, name_r2),
-# more ranks than cores allowed. WITHOUT_TORCH: no precompiled
-# headers of ATen, because it includes nothing of it or has compiler flags of its own.
+# more ranks than cores allowed. WITHOUT_TORCH: no precompiled headers of ATen, because it includes nothing
+# of it or has compiler flags of its own.
 function(add_pg_test)
   cmake_parse_arguments(arg "WITHOUT_TORCH" "NAME;COST;TIMEOUT" "SOURCES;LIBS;LABELS;RANKS" ${ARGN})
   if(NOT arg_COST MATCHES "^(fast|slow)$")
